@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests: one random generator, and both precisions with their tolerance."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+
+settings.register_profile("deterministic", deadline=None, derandomize=True)
+settings.load_profile("deterministic")
+
+
+@pytest.fixture
+def rng():
+    """A random generator that draws the same numbers in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(params=TOLERANCE, ids=lambda dtype: str(dtype).removeprefix("torch."))
+def dtype(request):
+    """Runs the test in float32 and in float64, as torch's default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def tolerance(dtype):
+    """How far two equal numbers may lie apart in the test's precision; the group itself acts in float64."""
+    return TOLERANCE[dtype]
