@@ -1,0 +1,27 @@
+"""Layers typed by representations: linear maps with residual pathways, nonlinearities, normalisation, priors."""
+
+from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
+from rpp_rl.nn.linear import EquivariantMatrix, Mode, RPPLinear
+from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
+from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
+from rpp_rl.nn.prior import Prior, pathway_norms, pathways
+
+__all__ = [
+    "RPPEMLP",
+    "Bilinear",
+    "EquivariantLayerNorm",
+    "EquivariantMatrix",
+    "EquivariantNorm",
+    "Gated",
+    "Mode",
+    "Pointwise",
+    "Prior",
+    "RPPLinear",
+    "hidden_rep",
+    "merge",
+    "nonlinearity",
+    "pathway_norms",
+    "pathways",
+    "trunk",
+]

@@ -1,0 +1,146 @@
+"""Multilayer networks of RPP layers: strictly equivariant (EMLP), with residual pathways (RPP-EMLP), or plain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.linear import Mode, RPPLinear
+from rpp_rl.nn.nonlinearity import nonlinearity
+from rpp_rl.nn.norm import EquivariantLayerNorm
+from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
+
+
+def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
+    """A hidden representation of ``width`` coordinates.
+
+    Args:
+        group: The group that acts.
+        width: Number of coordinates.
+        kind: ``regular``: as many regular representations as fit, filled up with scalars (finite groups); ``uniform``:
+            the heuristic of arXiv:2104.09459, section 5, equal numbers of coordinates for each tensor power of V; or an
+            expression such as ``"136*R + 30*V"`` whose size must be ``width``.
+
+    Raises:
+        ValueError: If the group has no regular representation, none fits, or the expression has another size.
+    """
+    if width < 1:
+        raise ValueError(f"a hidden layer needs a positive width, got {width}")
+    if kind == "uniform":
+        return _uniform(group, width)
+    if kind == "regular":
+        if not group.is_finite:
+            raise ValueError(f"{group} is infinite and has no regular representation; use hidden='uniform'")
+        if width < group.order:
+            raise ValueError(f"a regular representation of {group} has {group.order} coordinates, more than {width}")
+        copies, rest = divmod(width, group.order)
+        return copies * regular(group) + rest * trivial(group) if rest else copies * regular(group)
+    rep = Rep.parse(kind, group)
+    if rep.size != width:
+        raise ValueError(f"the hidden representation {kind!r} of {group} has {rep.size} coordinates, expected {width}")
+    return rep
+
+
+def _uniform(group: Group, width: int) -> Rep:
+    """Share the width equally among tensor powers V^0..V^r with the largest r that fits; then share what is left."""
+    counts: dict[int, int] = {}
+    rest = width
+    while rest > 0:
+        rank = 0
+        while group.d > 1 and (rank + 2) * group.d ** (rank + 1) <= rest:
+            rank += 1
+        for k in range(rank + 1):
+            counts[k] = counts.get(k, 0) + group.d ** (rank - k)
+        rest -= (rank + 1) * group.d**rank
+    powers = [trivial(group)]
+    for _ in range(max(counts)):
+        powers.append(powers[-1] * vector(group))
+    return direct_sum(*(counts[k] * powers[k] for k in sorted(counts)))
+
+
+def trunk(
+    rep_in: Rep,
+    hidden: Sequence[Rep],
+    *,
+    mode: Mode = "rpp",
+    activation: str = "relu",
+    bilinear: bool = False,
+    layer_norm: bool = False,
+) -> nn.Sequential:
+    """Hidden layers: for each rep in ``hidden`` a linear map, the optional extras and a nonlinearity.
+
+    Args:
+        rep_in: How the input transforms.
+        hidden: How the hidden vectors transform.
+        mode: Which pathways the linear maps have.
+        activation: One of ``relu``, ``silu``, ``tanh``.
+        bilinear: Whether each linear map is followed by the bilinear layer (the paper's setting; not in ``mlp`` mode).
+        layer_norm: Whether each nonlinearity is preceded by equivariant layer norm.
+
+    Raises:
+        ValueError: If the reps belong to different groups, or an option does not exist for the mode or the reps.
+    """
+    layers: list[nn.Module] = []
+    for rep in hidden:
+        act = nonlinearity(rep, activation, mode)
+        layers.append(RPPLinear(rep_in, act.rep_in, mode=mode))
+        if bilinear and mode != "mlp":
+            layers.append(Bilinear(act.rep_in))
+        if layer_norm:
+            layers.append(nn.LayerNorm(rep.size) if mode == "mlp" else EquivariantLayerNorm(act.rep_in))
+        layers.append(act)
+        rep_in = rep
+    return nn.Sequential(*layers)
+
+
+class RPPEMLP(nn.Module):
+    """A multilayer network from vectors of type ``rep_in`` to vectors of type ``rep_out``.
+
+    Args:
+        rep_in: How the input transforms.
+        rep_out: How the output transforms.
+        hidden: How the hidden vectors transform, one rep per layer.
+        mode: ``rpp`` (soft equivariance), ``emlp`` (strict) or ``mlp`` (none).
+        activation: One of ``relu``, ``silu``, ``tanh``.
+        bilinear: See `trunk`.
+        layer_norm: See `trunk`.
+
+    Raises:
+        ValueError: If the reps belong to different groups or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        hidden: Sequence[Rep],
+        *,
+        mode: Mode = "rpp",
+        activation: str = "relu",
+        bilinear: bool = False,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out = rep_in, rep_out
+        self.trunk = trunk(rep_in, hidden, mode=mode, activation=activation, bilinear=bilinear, layer_norm=layer_norm)
+        self.head = RPPLinear(hidden[-1] if hidden else rep_in, rep_out, mode=mode)
+
+    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+        """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""
+        return self.head(self.trunk(x))
+
+
+def merge(module: nn.Module) -> nn.Module:
+    """A copy of ``module`` in which every `RPPLinear` is a plain ``nn.Linear`` that computes the same."""
+    if isinstance(module, RPPLinear):
+        return module.merge()
+    merged = copy.deepcopy(module)
+    for parent in list(merged.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, RPPLinear):
+                setattr(parent, name, child.merge())
+    return merged
