@@ -1,0 +1,57 @@
+"""Symmetries of the locomotion environments, one declarative module per robot."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+
+from rpp_rl.envs import EnvSpec
+
+MODULES = MappingProxyType(
+    {
+        "Ant-v4": "ant",
+        "Ant-v5": "ant",
+        "Walker2d-v4": "walker2d",
+        "Walker2d-v5": "walker2d",
+    }
+)
+"""Which module of this package describes an environment; a module is imported when one of its robots is asked for."""
+
+
+def env_ids() -> list[str]:
+    """All environments that have a specification."""
+    return list(MODULES)
+
+
+@cache
+def _specs(env_id: str) -> dict[str, EnvSpec]:
+    if env_id not in MODULES:
+        raise ValueError(
+            f"no specification for environment {env_id!r}; there is one for {', '.join(MODULES)}. "
+            "For a robot of your own write an rpp_rl.envs.EnvSpec and let rpp_rl.envs.check prove it"
+        )
+    module = import_module(f"{__name__}.{MODULES[env_id]}")
+    return {spec.variant: spec for spec in module.SPECS if spec.env_id == env_id}
+
+
+def variants(env_id: str) -> list[str]:
+    """Names of the groups offered for an environment, the default first.
+
+    Raises:
+        ValueError: If the environment has no specification.
+    """
+    return list(_specs(env_id))
+
+
+def load(env_id: str, group: str | None = None) -> EnvSpec:
+    """The specification of an environment, for its default group or the one named.
+
+    Raises:
+        ValueError: If the environment has no specification or does not offer the group.
+    """
+    specs = _specs(env_id)
+    name = next(iter(specs)) if group is None else group
+    if name not in specs:
+        raise ValueError(f"{env_id} has no group {name!r}; it offers {', '.join(specs)}")
+    return specs[name]

@@ -1,0 +1,39 @@
+"""Walker2d-v4 and Walker2d-v5: exchanging the two legs leaves the planar walker unchanged.
+
+In v5 both feet have friction 1.9; in v4 the right one has 0.9, so there the symmetry is only approximate: exact while
+no foot touches the ground. Indices: the tables of https://gymnasium.farama.org/environments/mujoco/walker2d/.
+"""
+
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.symmetry import cyclic, trivial, vector
+
+MIRROR = cyclic(2)
+BODY = trivial(MIRROR)
+LEGS = vector(MIRROR)  # one (right, left) pair
+
+OBSERVATION = Layout(
+    (
+        Block("torso height [m] and pitch [rad]", (0, 1), 2 * BODY),
+        Block("torso velocity x, z [m/s] and pitch rate [rad/s], clipped", (8, 9, 10), 3 * BODY),
+        Block("thigh, leg, foot angles [rad]", (2, 5, 3, 6, 4, 7), 3 * LEGS),
+        Block("thigh, leg, foot rates [rad/s], clipped", (11, 14, 12, 15, 13, 16), 3 * LEGS),
+    )
+)
+ACTION = Layout((Block("thigh, leg, foot torques [1]", (0, 3, 1, 4, 2, 5), 3 * LEGS),))
+
+MEANING = "the right and the left leg are exchanged"
+EVIDENCE = {
+    "Walker2d-v4": Generator(
+        "f",
+        MEANING,
+        True,
+        0.043,
+        0.14,
+        None,
+        None,
+        note="the right foot slips more: friction 0.9, the left one has 1.9",
+    ),
+    "Walker2d-v5": Generator("f", MEANING, True, 2e-15, 5e-14, 1e-12, 0),
+}
+
+SPECS = tuple(EnvSpec(env_id, "Z2", MIRROR, OBSERVATION, ACTION, (EVIDENCE[env_id],)) for env_id in EVIDENCE)

@@ -1,0 +1,238 @@
+"""The symmetry of an environment: how a group acts on observation and action, and the evidence for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rpp_rl.envs.layout import Block, Layout
+from rpp_rl.symmetry import Element, Group, Rep, vector
+from rpp_rl.symmetry.relations import require_homomorphism
+
+if TYPE_CHECKING:
+    from gymnasium import Space
+
+FORMAT = 1
+"""Version of the plain data that `EnvSpec.to_dict` writes."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What one generator of the group does, and what the simulator says about it (see `rpp_rl.envs.check`).
+
+    Errors are None where nobody has measured them.
+
+    Attributes:
+        name: Short name, ``"r"``.
+        meaning: In words, ``"every leg moves to the place of the next one"``.
+        keeps_reward: Whether reward and termination are invariant (up to the error of the dynamics).
+        inc_1: Error of the state after one step, relative to the state's increment.
+        inc_20: The same after 20 steps.
+        reward_max: Largest difference of rewards on these steps.
+        termination_mismatches: On how many of these steps only one side terminated.
+        note: What else to know, such as where the symmetry breaks.
+    """
+
+    name: str
+    meaning: str
+    keeps_reward: bool
+    inc_1: float | None = None
+    inc_20: float | None = None
+    reward_max: float | None = None
+    termination_mismatches: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """How a group acts on an environment's observations and actions, with the evidence for it.
+
+    Attributes:
+        env_id: Gymnasium's id, ``"Ant-v5"``.
+        variant: Name of this choice of group among those offered for the environment, ``"D4"``.
+        group: The group that acts.
+        observation: Blocks of the observation.
+        action: Blocks of the action; every block keeps its numbers and the group permutes them up to sign, because
+            tanh of a diagonal Gaussian is equivariant for nothing else.
+        generators: One record for each discrete generator of the group, then for each infinitesimal one.
+
+    Raises:
+        ValueError: If the parts do not fit together or a representation breaks a relation of the group.
+    """
+
+    env_id: str
+    variant: str
+    group: Group
+    observation: Layout
+    action: Layout
+    generators: tuple[Generator, ...]
+
+    def __post_init__(self) -> None:
+        n_generators = len(self.group.generators) + len(self.group.lie_algebra)
+        if len(self.generators) != n_generators:
+            raise ValueError(
+                f"{self}: {self.group} has {n_generators} generators, got records for {len(self.generators)}"
+            )
+        for block in (*self.observation.blocks, *self.action.blocks):
+            if block.rep.group != self.group:
+                raise ValueError(f"{self}: block {block.name!r} belongs to {block.rep.group}, not to {self.group}")
+        for block in self.action.blocks:
+            if block.transform != "identity" or not block.rep.is_signed_permutation:
+                raise ValueError(
+                    f"{self}: actions can only be permuted and change sign, but block {block.name!r} is "
+                    f"{block.rep.name} after {block.transform}"
+                )
+        _require_relations(self.group, (block.rep for block in (*self.observation.blocks, *self.action.blocks)))
+
+    @property
+    def obs_rep(self) -> Rep:
+        """How the observation transforms in the coordinates of `rpp_rl.envs.transform.to_rep`."""
+        return self.observation.rep
+
+    @cached_property
+    def action_rep(self) -> Rep:
+        """How the action transforms in the environment's own order: a signed permutation."""
+        order = np.array([index for block in self.action.blocks for index in block.indices])
+        rep = self.action.rep
+        if (order == np.arange(len(order))).all():
+            return rep
+        generators, lie_algebra = np.zeros_like(rep.generators), np.zeros_like(rep.lie_algebra)
+        generators[:, order[:, None], order] = rep.generators
+        return Rep(rep.name, self.group, generators, lie_algebra)
+
+    def restrict(
+        self, variant: str, elements: Sequence[Element | Sequence[int]], group: Group | None = None
+    ) -> EnvSpec:
+        """The same environment under a finite subgroup.
+
+        Args:
+            variant: Name of the new spec.
+            elements: The subgroup's generators: elements, or words in this spec's discrete generators.
+            group: The subgroup as a group of its own; made of the elements' defining matrices when not given.
+
+        Raises:
+            ValueError: If the elements do not generate a group isomorphic to ``group`` by its generators.
+        """
+        angles = (0.0,) * len(self.group.lie_algebra)
+        images = [g if isinstance(g, Element) else Element(tuple(g), angles) for g in elements]
+        matrices = np.array([vector(self.group).rho(g) for g in images]).reshape(-1, self.group.d, self.group.d)
+        generated = Group(variant, matrices, np.zeros((0, self.group.d, self.group.d)))
+        subgroup = generated if group is None else group
+        if subgroup.order != generated.order:
+            raise ValueError(
+                f"{self}: the elements generate {generated.order} elements, {subgroup} has {subgroup.order}"
+            )
+        return EnvSpec(
+            self.env_id,
+            variant,
+            subgroup,
+            self.observation.restrict(subgroup, images),
+            self.action.restrict(subgroup, images),
+            tuple(self._record(g) for g in images),
+        )
+
+    def _record(self, g: Element) -> Generator:
+        if any(g.angles):
+            return Generator(f"{g}", f"the element {g} of {self.group}", keeps_reward=False)
+        factors = [self.generators[k] for k in g.word]
+        if len(factors) == 1:
+            return factors[0]
+        return Generator(
+            "·".join(factor.name for factor in factors) or "1",
+            "; then ".join(factor.meaning for factor in reversed(factors)) or "nothing moves",
+            all(factor.keeps_reward for factor in factors),
+        )
+
+    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Refuse spaces of another size, and bounds of actions that the group does not preserve.
+
+        Raises:
+            ValueError: Naming the first block that does not fit.
+        """
+        self._check_size("observation", self.observation, observation_space)
+        self._check_size("action", self.action, action_space)
+        low, high = np.asarray(getattr(action_space, "low", -1.0)), np.asarray(getattr(action_space, "high", 1.0))
+        center, half_range = (
+            np.broadcast_to((low + high) / 2, self.action.size),
+            np.broadcast_to(high - low, self.action.size),
+        )
+        for record, matrix in zip(self.generators, self.action_rep.generators, strict=False):
+            off = np.maximum(np.abs(matrix @ center - center), np.abs(np.abs(matrix) @ half_range - half_range))
+            if off.max() > 1e-6 * half_range.max():
+                index = int(off.argmax())
+                raise ValueError(
+                    f"{self}: the bounds of action {index} in block {self.action.block_of(index).name!r}, "
+                    f"[{low[index]}, {high[index]}], differ from those of its image under {record.name}"
+                )
+
+    def _check_size(self, kind: str, layout: Layout, space: Space[Any]) -> None:
+        if space.shape == (layout.size,):
+            return
+        hint = f"expected {layout.size} numbers as in {self.env_id} with default arguments, got shape {space.shape}"
+        if space.shape is not None and len(space.shape) == 1 and space.shape[0] < layout.size:
+            name = next(b.name for b in layout.blocks if max(b.indices) >= space.shape[0])
+            hint += f"; block {name!r} would reach beyond the end"
+        elif space.shape is not None and len(space.shape) == 1:
+            hint += f"; no block holds the numbers from {layout.size} on"
+        raise ValueError(f"{self} does not fit the {kind} space: {hint}")
+
+    def __str__(self) -> str:
+        return f"{self.env_id}/{self.variant}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values from which `from_dict` makes an equal spec; every distinct representation stands once."""
+        reps = list(dict.fromkeys(block.rep for block in (*self.observation.blocks, *self.action.blocks)))
+
+        def blocks(layout: Layout) -> list[dict[str, Any]]:
+            return [
+                {"name": b.name, "indices": list(b.indices), "rep": reps.index(b.rep), "transform": b.transform}
+                for b in layout.blocks
+            ]
+
+        return {
+            "format": FORMAT,
+            "env_id": self.env_id,
+            "variant": self.variant,
+            "group": self.group.to_dict(),
+            "generators": [asdict(record) for record in self.generators],
+            "reps": [rep.to_dict() for rep in reps],
+            "observation": blocks(self.observation),
+            "action": blocks(self.action),
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> EnvSpec:
+        """The spec that `to_dict` described, checked like any other.
+
+        Raises:
+            ValueError: If it was written in another format, keys are missing, or the values make no valid spec.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+            raise ValueError(f"expected an environment specification in format {FORMAT}, got {found!r}")
+        try:
+            group = Group.from_dict(data["group"])
+            reps = [Rep.from_dict(rep, group) for rep in data["reps"]]
+
+            def layout(key: str) -> Layout:
+                return Layout(
+                    tuple(Block(b["name"], tuple(b["indices"]), reps[b["rep"]], b["transform"]) for b in data[key])
+                )
+
+            generators = tuple(Generator(**record) for record in data["generators"])
+            return EnvSpec(data["env_id"], data["variant"], group, layout("observation"), layout("action"), generators)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"damaged environment specification: {type(error).__name__}: {error}") from error
+
+
+def _require_relations(group: Group, reps: Iterable[Rep]) -> None:
+    """Check every distinct summand; of an infinite group also the relations among its discrete generators."""
+    discrete = Group(group.name, group.generators, np.zeros((0, group.d, group.d)))
+    for part in {part for rep in reps for _, part in rep.parts}:
+        require_homomorphism(part.name, group, part.generators, part.lie_algebra)
+        if not group.is_finite:
+            require_homomorphism(part.name, discrete, part.generators, np.zeros((0, part.size, part.size)))
