@@ -65,18 +65,44 @@ class SACConfig:
     buffer_size: int = setting(1_000_000, "transitions in the replay buffer", at_least=1)
     learning_starts: int = setting(10_000, "random steps before the first update", at_least=0)
     batch_size: int = setting(256, "transitions per update", at_least=1)
-    tau: float = setting(0.005, "speed at which the target critic follows the critic", at_least=0, at_most=1)
+    tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
     gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
     train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
     gradient_steps: int = setting(1, "updates per round; -1 for as many as steps were made", at_least=-1)
     ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
     target_entropy: float | Literal["auto"] = setting("auto", "entropy to keep; 'auto' is minus the number of actions")
+    max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
+    optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
+
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
+    n_critics: int = setting(2, "critics, of which the lowest value counts", at_least=1)
+    activation: Literal["relu", "silu", "tanh"] = setting("relu", "nonlinearity of the hidden layers")
+    hidden: str = setting("regular", "hidden representation: regular, uniform, or an expression like 136*R + 30*V")
+    bilinear: bool = setting(False, "add the paper's bilinear layer")
+    layer_norm: bool = setting(False, "add equivariant layer normalisation")
+    normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
+    head_scale: float | None = setting(
+        None, "factor on the fresh last layer of the actor; absent for 0.01 with a symmetry and 1 without", at_least=0
+    )
+    std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
+    actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; absent for none")
+    actor_residual_var: float | None = setting(None, "prior variance of the actor's residual pathway; absent for none")
+    critic_equiv_var: float | None = setting(
+        None, "prior variance of the critics' equivariant pathway; absent for none"
+    )
+    critic_residual_var: float | None = setting(
+        None, "prior variance of the critics' residual pathway; absent for none"
+    )
+    prior_n_data: int | None = setting(
+        None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
+    )
 
     def __post_init__(self) -> None:
         check_values(self)
         if isinstance(self.ent_coef, str) and not re.fullmatch(r"auto(_\d*[1-9]\d*|_\d+\.\d*[1-9]\d*)?", self.ent_coef):
             raise ValueError(f"ent_coef: expected a number, 'auto' or for example 'auto_0.1', got {self.ent_coef!r}")
+        if len(self.optimizer_betas) != 2:
+            raise ValueError(f"optimizer_betas: expected two numbers, got {list(self.optimizer_betas)}")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values that YAML can hold and :func:`sac_config` reads back."""
@@ -232,7 +258,9 @@ def _in_words(kind: Any) -> str:  # noqa: ANN401
         return " or ".join(map(repr, args))
     if origin in (Union, UnionType):
         return " or ".join(map(_in_words, args))
-    return {tuple: "a list of integers", dict: "a mapping with text keys"}.get(origin) or _WORDS[kind]
+    if origin is tuple:
+        return f"a list with {_in_words(args[0])} at each place"
+    return "a mapping with text keys" if origin is dict else _WORDS[kind]
 
 
 def _check_range(field: dataclasses.Field, value: object) -> None:

@@ -1,0 +1,139 @@
+"""The flags of ``train-sac``; names follow rl-baselines3-zoo, texts come from the settings they override."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import rpp_rl
+from rpp_rl.cli.errors import UserError, user_input
+from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.config import SACConfig, parse_yaml, sac_config
+
+FLAGS = {
+    "env": ("--env",),
+    "policy_only": ("--policy-only",),
+    "group": ("--group",),
+    "env_kwargs": ("--env-kwargs",),
+    "n_timesteps": ("-n", "--n-timesteps"),
+    "seed": ("--seed",),
+    "device": ("--device",),
+    "num_threads": ("--num-threads",),
+    "vec_env": ("--vec-env",),
+    "log_folder": ("-f", "--log-folder"),
+    "tensorboard_log": ("-tb", "--tensorboard-log"),
+    "eval_freq": ("--eval-freq",),
+    "eval_episodes": ("--eval-episodes",),
+    "n_eval_envs": ("--n-eval-envs",),
+    "save_freq": ("--save-freq",),
+    "save_replay_buffer": ("--save-replay-buffer",),
+}
+TEXT = {"env", "group", "device", "vec_env", "log_folder", "tensorboard_log"}
+SWITCHES = {"policy_only", "save_replay_buffer"}
+MAPPINGS = {"env_kwargs"}
+
+RESUMABLE = {"n_timesteps", "device", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
+"""What may differ when a run goes on: how far, where and how it is watched, but not what is learnt."""
+
+
+class KeyValues(argparse.Action):
+    """Collects ``key:value`` into a mapping; the values are YAML."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,
+    ) -> None:
+        """Read the values that follow the flag."""
+        pairs = dict(getattr(namespace, self.dest, None) or {})
+        for text in values:
+            key, colon, value = text.partition(":")
+            if not colon:
+                raise argparse.ArgumentError(self, f"expected key:value, got {text!r}")
+            pairs[key] = yaml_value(value)
+        setattr(namespace, self.dest, pairs)
+
+
+def yaml_value(text: str) -> object:
+    """The value of a flag, read as in a YAML file, so that ``1e6`` is a number in both.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no YAML.
+    """
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def train_sac_parser() -> argparse.ArgumentParser:
+    """The parser; a flag for a setting that is not given leaves no trace in the namespace."""
+    parser = argparse.ArgumentParser(
+        prog="train-sac",
+        description="Train soft actor-critic with the symmetry of the robot as a soft prior (--rpp), as a law "
+        "(--emlp), or without it (--mlp).",
+        epilog="A setting given as a flag beats the one in the file, which beats the default.",
+    )
+    modes = parser.add_mutually_exclusive_group()
+    for mode, text in (("rpp", "symmetry as a soft prior"), ("emlp", "symmetry as a law"), ("mlp", "plain networks")):
+        modes.add_argument(
+            f"--{mode}", dest="mode", action="store_const", const=mode, default=argparse.SUPPRESS, help=text
+        )
+    for field in dataclasses.fields(SACConfig):
+        if field.name in FLAGS:
+            _add_flag(parser, field)
+    parser.add_argument("-conf", "--conf-file", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument(
+        "-params",
+        "--hyperparams",
+        nargs="+",
+        action=KeyValues,
+        default={},
+        metavar="KEY:VALUE",
+        help="any setting, for example learning_rate:1e-3 net_arch:[64,64]",
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    parser.add_argument("--verbose", type=int, default=0, metavar="LEVEL", help="1 prints the log as a table too")
+    parser.add_argument("--version", action="version", version=f"rpp_rl {rpp_rl.__version__}")
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+    text = field.metadata["description"].replace("%", "%%")
+    if field.default not in (dataclasses.MISSING, None):
+        text += f" (default: {field.default})"
+    options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
+    if field.name in SWITCHES:
+        options["action"] = argparse.BooleanOptionalAction
+    elif field.name in MAPPINGS:
+        options |= {"action": KeyValues, "nargs": "+", "metavar": "KEY:VALUE"}
+    else:
+        options |= {"type": str if field.name in TEXT else yaml_value, "metavar": field.name.upper()}
+    parser.add_argument(*FLAGS[field.name], **options)
+
+
+def settings_from(args: argparse.Namespace, folder: RunFolder | None) -> SACConfig:
+    """The settings that the flags ask for, on top of those of a file or of the run to go on with.
+
+    Args:
+        args: What the parser found.
+        folder: The run to go on with.
+
+    Raises:
+        UserError: If a setting is unknown, of a wrong type, or cannot change in the middle of a run.
+        OSError: If the file cannot be read.
+    """
+    names = {field.name for field in dataclasses.fields(SACConfig)}
+    flags = {key: value for key, value in vars(args).items() if key in names} | args.hyperparams
+    if folder is not None:
+        fixed = sorted(flags.keys() - RESUMABLE) + (["conf_file"] if args.conf_file else [])
+        if fixed:
+            raise UserError(
+                f"--resume goes on with the settings of the run, so {', '.join(fixed)} cannot be given with it; "
+                f"only {', '.join(sorted(RESUMABLE))} can"
+            )
+    with user_input(ValueError):
+        return sac_config(flags, args.conf_file if folder is None else folder.config)

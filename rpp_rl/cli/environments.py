@@ -1,0 +1,177 @@
+"""Environments and devices for the commands: made by name, seeded, and refused where they do not fit."""
+
+import difflib
+import multiprocessing
+import signal
+import warnings
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+import envs_reps
+from rpp_rl.cli.errors import UserError, user_input
+from rpp_rl.config import SACConfig
+from rpp_rl.envs.spec import EnvSpec
+
+
+def derived_seed(seed: int, *path: int) -> int:
+    """A seed for one purpose of a run, unrelated to the seeds of its other purposes and of other runs."""
+    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = None, *, append: bool = False) -> Monitor:
+    """Make one environment that counts its returns.
+
+    Args:
+        env_id: Gymnasium's id, which may begin with a module to import, as in ``my_robots:Dog-v0``.
+        env_kwargs: Arguments of the environment.
+        monitor: Prefix of the file ``{prefix}.monitor.csv`` that gets one line per episode.
+        append: Whether the file goes on, as after a resumed run.
+
+    Raises:
+        UserError: If there is no such environment, or it does not take these arguments, or its spaces are not vectors.
+    """
+    if multiprocessing.parent_process() is not None:
+        # Ctrl-C reaches all processes of a terminal; only the main one may act on it, and it still needs this one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _check_known(env_id)
+    about = f"cannot make {env_id} with {env_kwargs}" if env_kwargs else f"cannot make {env_id}"
+    with user_input(gym.error.Error, ImportError, TypeError, about=about), warnings.catch_warnings():
+        # Which version to train on is the user's choice: v4 and v5 are different environments.
+        warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
+        env = gym.make(env_id, **env_kwargs)
+    for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            raise UserError(f"{env_id}: expected {name} in a one-dimensional Box, got {space}")
+    return Monitor(env, filename=None if monitor is None else str(monitor), override_existing=not append)
+
+
+def make_vec_env(
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    *,
+    n_envs: int,
+    seed: int,
+    vec_env: str = "dummy",
+    monitor_folder: Path | None = None,
+    append: bool = False,
+) -> VecEnv:
+    """Make environments that are stepped together, with seeds of their own.
+
+    Args:
+        env_id: Gymnasium's id.
+        env_kwargs: Arguments of the environments.
+        n_envs: Their number.
+        seed: Seed of the first; the others follow it.
+        vec_env: ``"dummy"`` for this process, ``"subproc"`` for one process each.
+        monitor_folder: Folder of the files ``{i}.monitor.csv``.
+        append: Whether these files go on.
+
+    Raises:
+        UserError: If the environment cannot be made.
+    """
+    monitors = [None if monitor_folder is None else monitor_folder / str(i) for i in range(n_envs)]
+    makers = [partial(make_env, env_id, env_kwargs, monitor, append=append) for monitor in monitors]
+    if vec_env == "subproc":
+        make_env(env_id, env_kwargs).close()  # An error in another process would not reach the user.
+    envs = FiniteVecEnv({"dummy": DummyVecEnv, "subproc": SubprocVecEnv}[vec_env](makers), env_id)
+    envs.seed(seed)
+    return envs
+
+
+def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:
+    """The symmetry to train with, known to fit the environment; None where plain SAC can do without.
+
+    Raises:
+        UserError: If the environment has no specification, or none with this group, or it does not fit its spaces.
+    """
+    needed = config.mode != "mlp" or config.group is not None
+    with user_input(KeyError, ValueError) if needed else suppress(KeyError, ValueError):
+        spec = envs_reps.load(config.env, config.group)
+        spec.check_spaces(envs.observation_space, envs.action_space)
+        return spec
+    return None
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or that this machine does not have.
+
+    Raises:
+        UserError: If so.
+    """
+    try:
+        torch.empty(0, device="cpu" if device == "auto" else device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+class FiniteVecEnv(VecEnvWrapper):
+    """Stops a run at the first number that is not finite, before it enters the replay buffer."""
+
+    def __init__(self, envs: VecEnv, env_id: str) -> None:
+        super().__init__(envs)
+        self.env_id = env_id
+        self.n_steps = 0
+
+    def reset(self) -> VecEnvObs:
+        """Reset all environments.
+
+        Raises:
+            UserError: If an observation is not finite.
+        """
+        obs = self.venv.reset()
+        self._check("observation", obs)
+        return obs
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Begin a step.
+
+        Raises:
+            UserError: If an action is not finite.
+        """
+        if not np.isfinite(actions).all():
+            raise UserError(
+                f"the agent's action is not finite after {self.n_steps} steps: the training has diverged; "
+                "lower learning_rate, or resume from an earlier checkpoint"
+            )
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """End a step.
+
+        Raises:
+            UserError: If an observation or a reward is not finite.
+        """
+        obs, rewards, dones, infos = self.venv.step_wait()
+        self.n_steps += 1
+        self._check("observation", obs)
+        self._check("reward", rewards)
+        for info in infos:
+            self._check("observation", info.get("terminal_observation", 0.0))
+        return obs, rewards, dones, infos
+
+    def _check(self, name: str, values: Any) -> None:  # noqa: ANN401
+        if not np.isfinite(values).all():
+            index = int(np.argwhere(~np.isfinite(np.atleast_1d(values)))[0, -1])
+            raise UserError(
+                f"{self.env_id}: expected finite numbers, got {np.atleast_1d(values)[..., index].max()} in the {name} "
+                f"at index {index} after {self.n_steps} steps; the simulation has blown up or the environment is wrong"
+            )
+
+
+def _check_known(env_id: str) -> None:
+    """Refuse an id that is not registered, unless a module is to be imported that may register it."""
+    if ":" in env_id or env_id in gym.registry:
+        return
+    close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else "for one of your own write MODULE:ID"
+    raise UserError(f"unknown environment {env_id!r}; {hint}")

@@ -1,0 +1,180 @@
+"""``train-sac``: soft actor-critic with the symmetry of the robot as a soft prior."""
+
+import dataclasses
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import torch
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.vec_env import VecEnv
+
+from rpp_rl.cli.arguments import settings_from, train_sac_parser
+from rpp_rl.cli.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
+from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, rewind, save_agent
+from rpp_rl.cli.environments import check_device, derived_seed, make_vec_env, specification
+from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
+from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
+from rpp_rl.config import SACConfig
+from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.sac import RPPSAC, SymmetryCallback
+
+POLICY_SETTINGS = (
+    "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
+    "std",
+)  # fmt: skip
+AGENT_SETTINGS = (
+    "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
+    "ent_coef", "target_entropy", "max_grad_norm", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
+    "critic_residual_var", "prior_n_data", "seed", "device",
+)  # fmt: skip
+
+EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the flags, train, and return the status for the shell."""
+    args = train_sac_parser().parse_args(argv)
+    folder = RunFolder.open(args.resume) if args.resume else None
+    config = settings_from(args, folder)
+    line = shlex.join(["train-sac", *(sys.argv[1:] if argv is None else argv)])
+    return run(config, folder, command_line=line, progress=args.progress and sys.stderr.isatty(), verbose=args.verbose)
+
+
+def run(
+    config: SACConfig,
+    folder: RunFolder | None = None,
+    *,
+    command_line: str = "",
+    progress: bool = False,
+    verbose: int = 0,
+) -> int:
+    """Train an agent from the start or, given the folder of a run, from its newest checkpoint.
+
+    Args:
+        config: All settings.
+        folder: The run to go on with.
+        command_line: How the run was asked for, for the record.
+        progress: Whether to show a bar.
+        verbose: 1 to print the log as a table too.
+
+    Returns:
+        The status for the shell: 0, or 130 if the run was interrupted and saved.
+
+    Raises:
+        UserError: If a setting does not fit the environment or the machine.
+        OSError: If a file cannot be read or written.
+    """
+    check_device(config.device)
+    # One thread: networks this small gain little from more, and several runs on one machine lose much by them.
+    torch.set_num_threads(config.num_threads)
+    seed = secrets.randbelow(2**31) if config.seed is None else config.seed
+    config = dataclasses.replace(config, seed=seed)
+    with ExitStack() as stack:
+        eval_envs = stack.enter_context(closing(_make_envs(config, config.n_eval_envs)))
+        if folder is None:
+            spec = specification(config, eval_envs)
+            config = dataclasses.replace(config, group=None if spec is None else spec.variant)
+            model, folder = _start(config, spec, stack)
+        else:
+            model = _resume(config, folder, stack)
+        folder.write_settings(config, command_line, model.num_timesteps)
+        eval_envs.seed(derived_seed(seed, EVALUATION, model.num_timesteps))
+        return _train(config, model, folder, eval_envs, progress=progress, verbose=verbose)
+
+
+def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:
+    """A fresh agent.
+
+    Raises:
+        ValueError: If a setting does not fit the specification.
+        MemoryError: If the replay buffer does not fit into the memory.
+    """
+    return RPPSAC(
+        "RPPPolicy",
+        envs,
+        policy_kwargs={
+            "spec": None if spec is None else spec.to_dict(),
+            "net_arch": list(config.net_arch),
+            "optimizer_kwargs": {"betas": list(config.optimizer_betas)},
+            **{name: getattr(config, name) for name in POLICY_SETTINGS},
+        },
+        **{name: getattr(config, name) for name in AGENT_SETTINGS},
+    )
+
+
+def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, *, append: bool = False) -> VecEnv:
+    assert config.seed is not None
+    return make_vec_env(
+        config.env,
+        config.env_kwargs,
+        n_envs=n_envs,
+        seed=config.seed,
+        vec_env=config.vec_env,
+        monitor_folder=None if folder is None else folder.path,
+        append=append,
+    )
+
+
+def _start(config: SACConfig, spec: EnvSpec | None, stack: ExitStack) -> tuple[RPPSAC, RunFolder]:
+    """A fresh agent in a fresh folder, which goes away again if the agent cannot be made."""
+    folder = RunFolder.create(config)
+    with ExitStack() as undo:
+        undo.callback(folder.remove)
+        envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
+        with user_input(ValueError, MemoryError):
+            model = build_agent(config, spec, envs)
+        undo.pop_all()
+    algorithm = ALGORITHMS[config.mode] if config.mode == "mlp" else f"{ALGORITHMS[config.mode]} ({config.group})"
+    report(f"training {algorithm} on {config.env} with seed {config.seed} in {folder.path}")
+    return model, folder
+
+
+def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
+    """The agent of the newest checkpoint, with everything recorded after it removed."""
+    mark = read_mark(folder)
+    if mark.n_steps >= config.n_timesteps:
+        raise UserError(f"{folder.path} has made its {mark.n_steps} steps; give more with -n to go on")
+    rewind(folder, mark)
+    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
+    model = load_checkpoint(folder, mark, config.device, envs)
+    assert config.seed is not None
+    model.set_random_seed(derived_seed(config.seed, RESUMPTION, mark.n_steps))
+    report(f"going on with {folder.path} after {mark.n_steps} of {config.n_timesteps} steps")
+    return model
+
+
+def _train(
+    config: SACConfig, model: RPPSAC, folder: RunFolder, eval_envs: VecEnv, *, progress: bool, verbose: int
+) -> int:
+    """Learn until all steps are made or the user asks to stop; what there is is saved in both cases."""
+    model.set_logger(_logger(config, folder, verbose))
+    stop = StopWish()
+    evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check)
+    checkpoints = Checkpoints(folder, config.save_freq, model.num_timesteps, keep_buffer=config.save_replay_buffer)
+    bar = Progress()
+    callbacks = CallbackList([stop, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
+    try:
+        with stop.listening():
+            model.learn(config.n_timesteps - model.num_timesteps, callbacks, reset_num_timesteps=False)
+            save_agent(model, folder.agent)
+    except Interrupted:
+        checkpoints.act()
+        report(f"interrupted after {model.num_timesteps} steps and saved; go on with: train-sac --resume {folder.path}")
+        return INTERRUPTED
+    finally:
+        bar.close()
+    report(f"done: {model.num_timesteps} steps, best mean return {evaluation.best:.1f}; the agent is {folder.agent}")
+    return 0
+
+
+def _logger(config: SACConfig, folder: RunFolder, verbose: int) -> Logger:
+    """Where SB3 writes its numbers: TensorBoard unless it is off, and a table on request."""
+    where = folder.path if config.tensorboard_log is None else Path(config.tensorboard_log) / folder.path.name
+    formats = [] if config.tensorboard_log == "off" else ["tensorboard"]
+    return configure(str(where), formats + (["stdout"] if verbose else []))
