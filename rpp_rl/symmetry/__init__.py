@@ -1,9 +1,8 @@
 """Groups, representations and bases of equivariant maps: NumPy in float64, no torch."""
 
 from rpp_rl.symmetry.basis import BasisBlock, basis_blocks, equivariant_basis
-from rpp_rl.symmetry.groups import (
-    Element,
-    Group,
+from rpp_rl.symmetry.constructors import matrix_rep, regular, sign, signed_permutation, trivial, vector
+from rpp_rl.symmetry.families import (
     cyclic,
     dihedral,
     dihedral_permutation,
@@ -15,18 +14,9 @@ from rpp_rl.symmetry.groups import (
     symmetric,
     trivial_group,
 )
+from rpp_rl.symmetry.groups import Element, Group
 from rpp_rl.symmetry.irreps import irrep, irreps
-from rpp_rl.symmetry.reps import (
-    Rep,
-    direct_sum,
-    matrix_rep,
-    regular,
-    sign,
-    signed_permutation,
-    tensor_product,
-    trivial,
-    vector,
-)
+from rpp_rl.symmetry.reps import Rep, direct_sum, tensor_product
 from rpp_rl.symmetry.testing import assert_equivariant, equivariance_error, equivariance_errors, relative_error
 
 __all__ = [

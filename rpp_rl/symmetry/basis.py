@@ -7,10 +7,13 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.linalg import null_space
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from rpp_rl.symmetry.matrices import frozen
 from rpp_rl.symmetry.reps import Rep
 
 RANK_TOLERANCE = 1e-10
@@ -46,6 +49,13 @@ class BasisBlock:
 def equivariant_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
     """Orthonormal basis of Hom_G(rep_in, rep_out) = {W : rho_out(g) W = W rho_in(g) for all g}.
 
+    This writes every basis matrix down; large layers use `basis_blocks`, which shares them between equal summands.
+
+    >>> from rpp_rl.symmetry import Group, Rep
+    >>> mirror = Group.parse("Z2")
+    >>> equivariant_basis(Rep.parse("V", mirror), Rep.parse("P", mirror)).round(3)
+    array([[[ 0.707, -0.707]]])
+
     Args:
         rep_in: Representation of the input, size ``in``.
         rep_out: Representation of the output, size ``out``.
@@ -56,81 +66,97 @@ def equivariant_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"
     Raises:
         ValueError: If the two reps belong to different groups.
     """
-    matrices = []
-    row = 0
-    for block_row in basis_blocks(rep_in, rep_out):
-        column = 0
-        for block in block_row:
+    grid = basis_blocks(rep_in, rep_out)
+    rank = sum(block.n_coefficients for row in grid for block in row)
+    matrices = np.zeros((rank, rep_out.size, rep_in.size))
+    n = top = 0
+    for row in grid:
+        left = 0
+        for block in row:
             _, size_out, size_in = block.basis.shape
             for o, i, q in product(range(block.n_out), range(block.n_in), block.basis):
-                matrix = np.zeros((rep_out.size, rep_in.size))
-                top, left = row + o * size_out, column + i * size_in
-                matrix[top : top + size_out, left : left + size_in] = q
-                matrices.append(matrix)
-            column += block.n_in * size_in
-        row += block_row[0].n_out * block_row[0].basis.shape[1]
-    return np.array(matrices).reshape(-1, rep_out.size, rep_in.size)
+                rows, columns = top + o * size_out, left + i * size_in
+                matrices[n, rows : rows + size_out, columns : columns + size_in] = q
+                n += 1
+            left += block.n_in * size_in
+        top += row[0].n_out * row[0].basis.shape[1]
+    return matrices
 
 
-@lru_cache(maxsize=1024)
 def basis_blocks(rep_in: Rep, rep_out: Rep) -> tuple[tuple[BasisBlock, ...], ...]:
     """The basis as a grid of blocks: rows follow the summands of ``rep_out``, columns those of ``rep_in``.
 
-    For a finite group the summands of a side may be taken together when that costs less arithmetic than one more block.
+    All summands of a side may be taken together, where closed forms make that cheaper than many blocks. The arrays
+    belong to the caller.
 
     Raises:
         ValueError: If the two reps belong to different groups.
     """
     if rep_in.group != rep_out.group:
         raise ValueError(
-            f"no common group: rep_in is {rep_in.name} of {rep_in.group}, rep_out is {rep_out.name} of {rep_out.group}"
+            f"no common group: rep_in {rep_in.name} belongs to {rep_in.group!r}, "
+            f"rep_out {rep_out.name} to {rep_out.group!r}"
         )
-    divisions = [
-        (ins, outs)
-        for ins, outs in product(_divisions(rep_in), _divisions(rep_out))
-        if (ins, outs) == (rep_in.parts, rep_out.parts)
-        or all(_has_closed_form(a, b) for (_, a), (_, b) in product(ins, outs))
-    ]
-    ins, outs = min(divisions, key=lambda division: _cost(*division))
-    return tuple(
-        tuple(BasisBlock(n_out, n_in, *_solve(part_in, part_out)) for n_in, part_in in ins) for n_out, part_out in outs
-    )
+    ins, outs = _division(rep_in, rep_out)
+    return tuple(tuple(_block(run_in, run_out) for run_in in ins) for run_out in outs)
 
 
 Runs = tuple[tuple[int, Rep], ...]
 
 
-def _divisions(rep: Rep) -> list[Runs]:
-    """The ways to cut ``rep`` into runs: as it is, and as one piece where closed forms make that cheap."""
-    whole: Runs = ((1, rep.whole()),)
-    return [rep.parts, whole] if rep.group.is_finite and len(rep.parts) > 1 else [rep.parts]
+def _block(run_in: tuple[int, Rep], run_out: tuple[int, Rep]) -> BasisBlock:
+    (n_in, part_in), (n_out, part_out) = run_in, run_out
+    basis, is_canonical = _solve(part_in, part_out)
+    return BasisBlock(n_out, n_in, basis.copy(), is_canonical)
+
+
+@lru_cache(maxsize=1024)
+def _division(rep_in: Rep, rep_out: Rep) -> tuple[Runs, Runs]:
+    """How to cut both sides into runs: by their summands, or as one piece where closed forms make that cheaper."""
+
+    def cuts(rep: Rep) -> list[Runs]:
+        whole: Runs = ((1, rep.whole()),)
+        return [rep.parts, whole] if len(rep.parts) > 1 else [rep.parts]
+
+    if not _is_closed(rep_in.parts, rep_out.parts):
+        return rep_in.parts, rep_out.parts
+    divisions = [division for division in product(cuts(rep_in), cuts(rep_out)) if _is_closed(*division)]
+    return min(divisions, key=lambda division: _cost(*division))
+
+
+def _is_closed(ins: Runs, outs: Runs) -> bool:
+    return all(_has_closed_form(a, b) for (_, a), (_, b) in product(ins, outs))
 
 
 def _has_closed_form(rep_in: Rep, rep_out: Rep) -> bool:
-    if not rep_in.group.is_finite:
-        return False
     signed = rep_in.is_signed_permutation and rep_out.is_signed_permutation
     return signed or (rep_out.is_regular and rep_in.is_orthogonal) or (rep_in.is_regular and rep_out.is_orthogonal)
 
 
 def _cost(ins: Runs, outs: Runs) -> float:
     """Multiply-adds to assemble W from its coefficients, blocks counted as `BLOCK_OVERHEAD` each."""
-    order = ins[0][1].group.order if ins[0][1].group.is_finite else 1
     return sum(
-        n_in * n_out * (a.size * b.size) ** 2 / order + BLOCK_OVERHEAD for (n_in, a), (n_out, b) in product(ins, outs)
+        n_in * n_out * _closed_rank(a, b) * a.size * b.size + BLOCK_OVERHEAD
+        for (n_in, a), (n_out, b) in product(ins, outs)
     )
+
+
+def _closed_rank(rep_in: Rep, rep_out: Rep) -> int:
+    if rep_out.is_regular:
+        return rep_in.size
+    return rep_out.size if rep_in.is_regular else len(_orbits(rep_in, rep_out)[0])
 
 
 @lru_cache(maxsize=4096)
 def _solve(rep_in: Rep, rep_out: Rep) -> tuple[Float[ndarray, "rank out in"], bool]:
     """Basis of Hom(rep_in, rep_out) for two summands, and whether it is a closed form."""
     if not _has_closed_form(rep_in, rep_out):
-        return _null_space_basis(rep_in, rep_out), False
+        return frozen(_null_space_basis(rep_in, rep_out)), False
     if rep_out.is_regular:
-        return _basis_into_regular(rep_in), True
+        return frozen(_basis_into_regular(rep_in)), True
     if rep_in.is_regular:
-        return np.ascontiguousarray(np.swapaxes(_basis_into_regular(rep_out), -1, -2)), True
-    return _orbit_basis(rep_in, rep_out), True
+        return frozen(np.ascontiguousarray(np.swapaxes(_basis_into_regular(rep_out), -1, -2))), True
+    return frozen(_orbit_basis(rep_in, rep_out)), True
 
 
 def _basis_into_regular(rep_in: Rep) -> Float[ndarray, "in order in"]:
@@ -142,37 +168,51 @@ def _basis_into_regular(rep_in: Rep) -> Float[ndarray, "in order in"]:
 
 def _orbit_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
     """Hom of two signed permutations: one matrix for each orbit of entries whose signs agree."""
-    perm_in, sign_in = _signed_indices(rep_in)
-    perm_out, sign_out = _signed_indices(rep_out)
-    n = rep_out.size * rep_in.size
-    images = (perm_out[:, :, None] * rep_in.size + perm_in[:, None, :]).reshape(-1, n)
-    signs = (sign_out[:, :, None] * sign_in[:, None, :]).reshape(-1, n)
-    first = images.min(axis=0)
-    reaches_first = images == first
-    sign = signs[reaches_first.argmax(axis=0), np.arange(n)]
-    is_consistent = (~reaches_first | (signs == sign)).all(axis=0)
-    orbits = np.unique(first[is_consistent])
-    basis = np.where((first == orbits[:, None]) & is_consistent, sign, 0.0)
+    firsts, first, is_positive = _orbits(rep_in, rep_out)
+    basis = np.where(first == firsts[:, None], np.where(is_positive, 1.0, -1.0), 0.0)
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
     return basis.reshape(-1, rep_out.size, rep_in.size)
 
 
-def _signed_indices(rep: Rep) -> tuple[Int[ndarray, "order size"], Float[ndarray, "order size"]]:
-    matrices = rep.element_matrices
-    return np.abs(matrices).argmax(-1), matrices.sum(-1)
+@lru_cache(maxsize=4096)
+def _orbits(
+    rep_in: Rep, rep_out: Rep
+) -> tuple[Int[ndarray, " rank"], Int[ndarray, " entries"], Bool[ndarray, " entries"]]:
+    """Orbits of the entries of W that the generators link by W[o, i] = ± W[o', i'], found without listing the group.
+
+    Returns:
+        The first entry of each orbit whose signs agree; for each entry the first one of its orbit; and whether the two
+        have equal signs.
+    """
+    n = rep_out.size * rep_in.size
+    entries = np.arange(n)
+    images, flips = [entries], [np.zeros(n, dtype=bool)]
+    for h_in, h_out in zip(rep_in.generators, rep_out.generators, strict=True):
+        perms = np.abs(h_out).argmax(-1), np.abs(h_in).argmax(-1)
+        images.append((perms[0][:, None] * rep_in.size + perms[1]).ravel())
+        flips.append((h_out.sum(-1)[:, None] * h_in.sum(-1) < 0).ravel())
+    # Two nodes for each entry, W and −W; an orbit vanishes if it links the two.
+    starts, ends, flip = np.tile(entries, len(images)), np.concatenate(images), np.concatenate(flips)
+    rows, columns = np.concatenate([starts, starts + n]), np.concatenate([ends + n * flip, ends + n * ~flip])
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(2 * n, 2 * n))
+    label = connected_components(graph, directed=False)[1]
+    orbit = np.minimum(label[:n], label[n:])
+    _, where, inverse = np.unique(orbit, return_index=True, return_inverse=True)
+    first = where[inverse]
+    firsts = np.unique(first[label[:n] != label[n:]])
+    return frozen(firsts), frozen(first), frozen(label[:n] == label[first])
 
 
 def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
     """Solve (x_out ⊗ I − I ⊗ x_inᵀ) vec(W) = 0 for every generator x, W flattened row by row (arXiv:2104.09459, §4)."""
     n_in, n_out = rep_in.size, rep_out.size
-    pairs = [
-        *zip(rep_out.generators, rep_in.generators, strict=True),
-        *zip(rep_out.lie_algebra, rep_in.lie_algebra, strict=True),
+    stacks = [(rep_out.generators, rep_in.generators), (rep_out.lie_algebra, rep_in.lie_algebra)]
+    constraints = [
+        np.kron(x_out, np.eye(n_in)) - np.kron(np.eye(n_out), x_in.T)
+        for outs, ins in stacks
+        for x_out, x_in in zip(outs, ins, strict=True)
     ]
-    constraints = [np.kron(x_out, np.eye(n_in)) - np.kron(np.eye(n_out), x_in.T) for x_out, x_in in pairs]
-    if not constraints:
+    if not any(constraint.any() for constraint in constraints):
         return np.eye(n_out * n_in).reshape(-1, n_out, n_in)
-    stacked = np.concatenate(constraints)
-    if not stacked.any():
-        return np.eye(n_out * n_in).reshape(-1, n_out, n_in)
-    return null_space(stacked, rcond=RANK_TOLERANCE).T.reshape(-1, n_out, n_in)
+    kernel = null_space(np.concatenate(constraints), rcond=RANK_TOLERANCE)
+    return np.ascontiguousarray(kernel.T).reshape(-1, n_out, n_in)

@@ -1,8 +1,12 @@
-"""The grammar of representations: ``sum := product ('+' product)*``, ``product := factor ('*' factor)*``.
+"""The grammar of representations.
 
-A factor is a count (``3``), a named rep, a rep in parentheses, each optionally with ``^k`` (tensor power) or ``'`` (dual).
-Names: ``R`` or ``scalar`` (trivial), ``P`` (sign of the determinant), ``V`` (defining), ``regular``, ``irrep(k)``,
-``T(p,q)`` = V^p ⊗ V'^q.
+    sum     := product ('+' product)*
+    product := factor ('*' factor)*
+    factor  := count | (name | '(' sum ')') ("'" | '^' count)*
+    name    := R | scalar | P | V | regular | irrep(k) | T(p,q)
+
+``R`` or ``scalar`` is trivial, ``P`` the sign of the determinant, ``V`` the defining rep, ``T(p,q)`` = V^p ⊗ V'^q;
+``'`` is the dual, ``^k`` a tensor power. A count n stands for n scalars, so that ``2*V`` is two copies of V.
 """
 
 from __future__ import annotations
@@ -10,19 +14,30 @@ from __future__ import annotations
 import re
 from functools import reduce
 
+from rpp_rl.symmetry.constructors import regular, sign, trivial, vector
 from rpp_rl.symmetry.groups import Group
 from rpp_rl.symmetry.irreps import irrep
-from rpp_rl.symmetry.reps import Rep, direct_sum, regular, sign, tensor_product, trivial, vector
+from rpp_rl.symmetry.reps import MAX_SIZE, Rep, direct_sum, tensor_product
 
-_TOKEN = re.compile(r"\s*(T\(\d+,\d+\)|irrep\(\d+\)|scalar|regular|[A-Z]|\d+|[()+*^'])")
+MAX_LENGTH = 1000
+"""Longest text that is read, which also bounds the depth of parentheses."""
+
+_TOKEN = re.compile(
+    r"\s*(T\s*\(\s*\d+\s*,\s*\d+\s*\)|irrep\s*\(\s*\d+\s*\)|scalar|regular|[RPV]|\d+|[()+*^'])", re.ASCII
+)
 
 
 def parse_rep(text: str, group: Group) -> Rep:
     """Read a representation of ``group`` from ``text``.
 
     Raises:
-        ValueError: If the text does not follow the grammar, with the place where it stops to.
+        ValueError: If the text does not follow the grammar, naming the place where it stops to; if the group has no
+            such rep; if the rep is larger than `MAX_SIZE`.
     """
+    if len(text) > MAX_LENGTH or text.count("(") > 40:
+        raise ValueError(
+            f"the text of a representation may have {MAX_LENGTH} characters and 40 parentheses: {text[:40]}..."
+        )
     return _Parser(text, group).parse()
 
 
@@ -53,6 +68,19 @@ class _Parser:
     def _accept(self, *tokens: str) -> str | None:
         return self.tokens.pop(0) if self.tokens and self.tokens[0] in tokens else None
 
+    def _count(self) -> int | None:
+        return self._positive(self.tokens.pop(0)) if self.tokens and self.tokens[0].isdigit() else None
+
+    def _positive(self, digits: str) -> int:
+        if int(digits) < 1:
+            raise self._error(digits)
+        return self._bounded(digits)
+
+    def _bounded(self, digits: str) -> int:
+        if int(digits) > MAX_SIZE:
+            raise ValueError(f"the number {digits} in {self.text!r} is too large; the largest supported is {MAX_SIZE}")
+        return int(digits)
+
     def _sum(self) -> Rep:
         terms = [self._product()]
         while self._accept("+"):
@@ -60,27 +88,27 @@ class _Parser:
         return direct_sum(*terms)
 
     def _product(self) -> Rep:
-        count, factors = 1, []
+        copies, factors = 1, []
         while True:
-            if self.tokens and self.tokens[0].isdigit():
-                count *= int(self.tokens.pop(0))
-            else:
+            count = self._count()
+            if count is None:
                 factors.append(self._factor())
+            else:
+                copies *= count
             if not self._accept("*"):
                 break
-        if count < 1:
-            raise self._error("0")
-        return count * reduce(tensor_product, factors or [trivial(self.group)])
+        return copies * reduce(tensor_product, factors or [trivial(self.group)])
 
     def _factor(self) -> Rep:
         rep = self._name()
         while token := self._accept("^", "'"):
             if token == "'":
                 rep = rep.dual()
-            elif self.tokens and self.tokens[0].isdigit() and int(self.tokens[0]) > 0:
-                rep = reduce(tensor_product, int(self.tokens.pop(0)) * [rep])
-            else:
+                continue
+            power = self._count()
+            if power is None:
                 raise self._error(token)
+            rep = reduce(tensor_product, power * [rep])
         return rep
 
     def _name(self) -> Rep:
@@ -95,10 +123,10 @@ class _Parser:
         named = {"R": trivial, "scalar": trivial, "P": sign, "V": vector, "regular": regular}
         if token in named:
             return named[token](self.group)
+        numbers = [self._bounded(digits) for digits in re.findall(r"\d+", token)]
         if token.startswith("irrep"):
-            return irrep(self.group, int(token[6:-1]))
+            return irrep(self.group, *numbers)
         if token.startswith("T"):
-            p, q = map(int, token[2:-1].split(","))
             v = vector(self.group)
-            return reduce(tensor_product, p * [v] + q * [v.dual()], trivial(self.group))
+            return reduce(tensor_product, numbers[0] * [v] + numbers[1] * [v.dual()], trivial(self.group))
         raise self._error(token)

@@ -1,21 +1,30 @@
-"""Whether given matrices represent a group: the relations of its generators, brackets and conjugations."""
+"""Whether given matrices represent a group: do they satisfy every relation of its generators?"""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
+from scipy.linalg import expm
 
 from rpp_rl.symmetry.groups import Group
+from rpp_rl.symmetry.matrices import matrix_key
 
 RELATION_TOLERANCE = 1e-8
-"""Largest entry by which a product of generator images may miss the image of the product."""
+"""Largest relative error by which a product of generator images may miss the image of the product."""
+
+TURN_STEPS = 24
+"""One-parameter subgroups are compared with the discrete elements at multiples of 2π/24."""
 
 
 def require_homomorphism(name: str, group: Group, generators: ndarray, lie_algebra: ndarray) -> None:
     """Check that h_i -> generators[i], A_k -> lie_algebra[k] extends to a representation of ``group``.
 
-    Finite groups are checked on their whole multiplication table; for Lie groups the brackets of the algebra and the
-    conjugation of the algebra by the discrete generators are checked.
+    The group made by the discrete generators is checked on its whole multiplication table, which is everything for a
+    finite group. For a Lie group the brackets of the algebra, its conjugation by the discrete generators, and the
+    places where exp(θ A_k) meets a discrete element (exp(2π A_k) = 1, say, which a spinor misses) are checked too.
 
     Raises:
         ValueError: Naming the rep, the group and the relation that fails.
@@ -28,54 +37,108 @@ def require_homomorphism(name: str, group: Group, generators: ndarray, lie_algeb
         )
     if not (np.isfinite(generators).all() and np.isfinite(lie_algebra).all()):
         raise ValueError(f"{name}: the matrices must be finite numbers")
-    if group.is_finite:
-        _require_table(name, group, generators)
-    else:
+    discrete = discrete_part(group)
+    images = _require_table(name, discrete, generators)
+    if not group.is_finite:
         _require_brackets(name, group, lie_algebra)
         _require_conjugations(name, group, generators, lie_algebra)
+        _require_turns(name, group, images, lie_algebra)
 
 
-def _require_table(name: str, group: Group, generators: ndarray) -> None:
-    matrices = [np.eye(generators.shape[-1])]
-    for word, _ in group.elements[1:]:
-        matrices.append(generators[word[0]] @ matrices[_index(group, word[1:])])
-    stack = np.array(matrices)
+@lru_cache(maxsize=256)
+def discrete_part(group: Group) -> Group:
+    """The group made by the discrete generators alone; the group itself when it is finite."""
+    if group.is_finite:
+        return group
+    return Group(f"the discrete part of {group}", group.generators, np.zeros((0, group.d, group.d)))
+
+
+def image_matrices(group: Group, generators: ndarray) -> Float[ndarray, "order size size"]:
+    """The matrix of every element of a finite group, in the order of its elements, from those of the generators."""
+    matrices = np.empty((group.order, *generators.shape[1:]))
+    matrices[0] = np.eye(generators.shape[-1])
+    known: dict[tuple[int, ...], int] = {(): 0}
+    for i, (word, _) in enumerate(group.elements[1:], start=1):
+        # A word is a shorter word of the list with one generator more in front.
+        matrices[i] = generators[word[0]] @ matrices[known[word[1:]]]
+        known[word] = i
+    return matrices
+
+
+def _require_table(name: str, group: Group, generators: ndarray) -> ndarray:
+    matrices = image_matrices(group, generators)
     for k, images in enumerate(group.left_action):
-        error = np.abs(generators[k] @ stack - stack[images]).max((-2, -1))
-        if error.max() > RELATION_TOLERANCE:
+        error = _largest_error(generators[k] @ matrices, matrices[images])
+        if not error.max() <= RELATION_TOLERANCE:
             word = group.elements[int(error.argmax())].word
             raise ValueError(
                 f"{name} does not represent {group}: generator {k} times the word {word} is off by {error.max():.2g}"
             )
-
-
-def _index(group: Group, word: tuple[int, ...]) -> int:
-    index = 0
-    for k in reversed(word):
-        index = int(group.left_action[k, index])
-    return index
-
-
-def _coordinates(algebra: ndarray, matrix: ndarray) -> ndarray:
-    basis = algebra.reshape(len(algebra), -1).T
-    return np.linalg.lstsq(basis, matrix.ravel(), rcond=None)[0]
+    return matrices
 
 
 def _require_brackets(name: str, group: Group, lie_algebra: ndarray) -> None:
-    for i, a in enumerate(group.lie_algebra):
-        for j, b in enumerate(group.lie_algebra[:i]):
-            structure = _coordinates(group.lie_algebra, a @ b - b @ a)
-            bracket = lie_algebra[i] @ lie_algebra[j] - lie_algebra[j] @ lie_algebra[i]
-            error = np.abs(bracket - np.tensordot(structure, lie_algebra, axes=1)).max()
-            if error > RELATION_TOLERANCE:
-                raise ValueError(f"{name} does not represent {group}: bracket of {i} and {j} is off by {error:.2g}")
+    structure = _structure(group)
+    for i, a in enumerate(lie_algebra):
+        error = _largest_error(a @ lie_algebra - lie_algebra @ a, np.tensordot(structure[i], lie_algebra, axes=1))
+        if not error.max() <= RELATION_TOLERANCE:
+            raise ValueError(
+                f"{name} does not represent {group}: the bracket of A_{i} and A_{int(error.argmax())} "
+                f"is off by {error.max():.2g}"
+            )
 
 
 def _require_conjugations(name: str, group: Group, generators: ndarray, lie_algebra: ndarray) -> None:
-    for k, (h, image) in enumerate(zip(group.generators, generators, strict=True)):
-        for i, a in enumerate(group.lie_algebra):
-            structure = _coordinates(group.lie_algebra, h @ a @ np.linalg.inv(h))
-            moved = image @ lie_algebra[i] @ np.linalg.inv(image)
-            error = np.abs(moved - np.tensordot(structure, lie_algebra, axes=1)).max()
-            if error > RELATION_TOLERANCE:
-                raise ValueError(f"{name} does not represent {group}: generator {k} moves A_{i} wrongly by {error:.2g}")
+    for k, (image, structure) in enumerate(zip(generators, _conjugation(group), strict=True)):
+        error = _largest_error(image @ lie_algebra, np.tensordot(structure, lie_algebra, axes=1) @ image)
+        if not error.max() <= RELATION_TOLERANCE:
+            raise ValueError(
+                f"{name} does not represent {group}: generator {k} moves A_{int(error.argmax())} wrongly "
+                f"by {error.max():.2g}"
+            )
+
+
+def _require_turns(name: str, group: Group, images: ndarray, lie_algebra: ndarray) -> None:
+    discrete = discrete_part(group)
+    index = {matrix_key(matrix): i for i, matrix in enumerate(image_matrices(discrete, group.generators))}
+    angle = 2 * np.pi / TURN_STEPS
+    for k, (a, image) in enumerate(zip(group.lie_algebra, lie_algebra, strict=True)):
+        step, image_step = expm(angle * a), expm(angle * image)
+        turned, image_turned = step, image_step
+        for n in range(1, TURN_STEPS + 1):
+            i = index.get(matrix_key(turned))
+            if i is not None and not (error := _largest_error(image_turned, images[i])) <= RELATION_TOLERANCE:
+                raise ValueError(
+                    f"{name} does not represent {group}: exp({n}·2π/{TURN_STEPS} A_{k}) must be the word "
+                    f"{discrete.elements[i].word}, off by {error:.2g}"
+                )
+            turned, image_turned = turned @ step, image_turned @ image_step
+
+
+def _largest_error(a: ndarray, b: ndarray) -> ndarray:
+    return np.abs(a - b).max((-2, -1)) / max(1.0, np.abs(b).max())
+
+
+@lru_cache(maxsize=256)
+def _structure(group: Group) -> Float[ndarray, "n_lie n_lie n_lie"]:
+    """[A_i, A_j] = Σ_k structure[i, j, k] A_k."""
+    algebra = group.lie_algebra
+    brackets = np.array([a @ algebra - algebra @ a for a in algebra])
+    return _coordinates(group, brackets, "is not closed under brackets; give a basis of the whole algebra")
+
+
+@lru_cache(maxsize=256)
+def _conjugation(group: Group) -> Float[ndarray, "n_discrete n_lie n_lie"]:
+    """H_k A_i H_k⁻¹ = Σ_j conjugation[k, i, j] A_j."""
+    algebra = group.lie_algebra
+    moved = np.array([h @ algebra @ np.linalg.inv(h) for h in group.generators]).reshape(-1, *algebra.shape)
+    return _coordinates(group, moved, "is not preserved by the discrete generators")
+
+
+def _coordinates(group: Group, matrices: ndarray, otherwise: str) -> ndarray:
+    basis = group.lie_algebra.reshape(len(group.lie_algebra), -1)
+    flat = matrices.reshape(*matrices.shape[:-2], -1)
+    coordinates = flat @ np.linalg.pinv(basis)
+    if flat.size and np.abs(coordinates @ basis - flat).max() > RELATION_TOLERANCE * max(1.0, np.abs(flat).max()):
+        raise ValueError(f"{group}: the Lie algebra {otherwise}")
+    return coordinates

@@ -15,9 +15,9 @@ Function = Callable[[ndarray], ndarray]
 
 
 def relative_error(a: ndarray, b: ndarray) -> float:
-    """‖a − b‖ / (‖a‖ + ‖b‖), the RelErr of arXiv:2112.01388, eq. 2; 0 when both vanish."""
+    """‖a − b‖ / (‖a‖ + ‖b‖), the RelErr of arXiv:2112.01388, eq. 2; 0 when both vanish, NaN when either has one."""
     scale = np.linalg.norm(a) + np.linalg.norm(b)
-    return float(np.linalg.norm(a - b) / scale) if scale > 0 else 0.0
+    return 0.0 if scale == 0 else float(np.linalg.norm(a - b) / scale)
 
 
 def equivariance_error(
@@ -37,9 +37,9 @@ def equivariance_error(
         elements: Group elements; the generators when not given.
 
     Raises:
-        ValueError: If the inputs do not fit ``rep_in``.
+        ValueError: If the reps have no common group, or inputs or outputs do not fit them.
     """
-    return max(equivariance_errors(function, rep_in, rep_out, x, elements), default=0.0)
+    return float(np.max(equivariance_errors(function, rep_in, rep_out, x, elements), initial=0.0))
 
 
 def equivariance_errors(
@@ -50,15 +50,21 @@ def equivariance_errors(
     elements: Sequence[Element] | None = None,
 ) -> list[float]:
     """As `equivariance_error`, one number for each element."""
+    if rep_in.group != rep_out.group:
+        raise ValueError(f"no common group: rep_in belongs to {rep_in.group!r}, rep_out to {rep_out.group!r}")
     if x.ndim != 2 or x.shape[1] != rep_in.size:
         raise ValueError(f"expected inputs of shape (batch, {rep_in.size}), got {x.shape}")
+
+    def outputs(inputs: ndarray) -> ndarray:
+        y = np.asarray(function(inputs), dtype=np.float64)
+        if y.shape != (len(x), rep_out.size):
+            raise ValueError(f"expected outputs of shape {(len(x), rep_out.size)}, got {y.shape}")
+        return y
+
     x = np.asarray(x, dtype=np.float64)
-    y = np.asarray(function(x), dtype=np.float64)
+    y = outputs(x)
     group_elements = rep_in.group.generator_elements() if elements is None else elements
-    return [
-        relative_error(np.asarray(function(x @ rep_in.rho(g).T), dtype=np.float64), y @ rep_out.rho(g).T)
-        for g in group_elements
-    ]
+    return [relative_error(outputs(x @ rep_in.rho(g).T), y @ rep_out.rho(g).T) for g in group_elements]
 
 
 def assert_equivariant(
@@ -73,7 +79,16 @@ def assert_equivariant(
 ) -> None:
     """Assert that ``function`` is equivariant on Gaussian inputs, for every generator and some random elements.
 
+    >>> from rpp_rl.symmetry import Group, Rep
+    >>> rng, legs = np.random.default_rng(0), Rep.parse("V", Group.parse("Z4"))
+    >>> assert_equivariant(np.tanh, legs, legs, rng=rng)
+    >>> assert_equivariant(lambda x: x * [1.0, 1.0, 1.0, 2.0], legs, legs, rng=rng)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    AssertionError: not equivariant: relative error 0.2... > 1e-09 for Element(word=(0,), angles=()) of Z4 (V -> V)
+
     Raises:
+        ValueError: If the reps have no common group, or the outputs do not fit ``rep_out``.
         AssertionError: Naming the first element whose error exceeds ``tolerance``.
     """
     elements = [*rep_in.group.generator_elements(), *(rep_in.group.sample(rng) for _ in range(n_elements))]

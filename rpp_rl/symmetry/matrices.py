@@ -1,0 +1,58 @@
+"""Stacks of square matrices: read-only copies, keys, block diagonals and Kronecker products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.linalg import block_diag
+
+
+def matrix_key(matrix: ndarray) -> bytes:
+    """A key that is the same for matrices which are equal up to rounding."""
+    return content_bytes(np.round(matrix, 6))
+
+
+def content_bytes(array: ndarray) -> bytes:
+    """The numbers as bytes, without the sign of zero."""
+    return (array + 0.0).tobytes()
+
+
+def frozen(array: ndarray) -> ndarray:
+    """The array itself, from now on read-only: it is shared by caches."""
+    array.flags.writeable = False
+    return array
+
+
+def frozen_stack(stack: ndarray, label: str) -> Float[ndarray, "n d d"]:
+    """A read-only float64 copy of a stack of square matrices.
+
+    Raises:
+        ValueError: If ``stack`` has another shape or holds numbers that are not finite.
+    """
+    copy = np.array(stack, dtype=np.float64, order="C")
+    if copy.ndim != 3 or copy.shape[1] != copy.shape[2] or copy.shape[1] == 0:
+        raise ValueError(f"{label} must be a stack of square matrices, shape (n, d, d), got shape {copy.shape}")
+    if not np.isfinite(copy).all():
+        raise ValueError(f"{label} must be finite numbers")
+    return frozen(copy)
+
+
+def snapped(array: ndarray, tolerance: float = 1e-12) -> ndarray:
+    """Entries that are integers up to rounding made exact, so that permutations stay recognisable."""
+    nearest = np.round(array)
+    return np.where(np.abs(array - nearest) < tolerance, nearest, array) + 0.0
+
+
+def block_diagonals(stacks: Sequence[ndarray]) -> Float[ndarray, "n d d"]:
+    """The stack whose k-th matrix has the k-th matrices of all given stacks along its diagonal."""
+    size = sum(stack.shape[-1] for stack in stacks)
+    return np.array([block_diag(*matrices) for matrices in zip(*stacks, strict=True)]).reshape(-1, size, size)
+
+
+def kroneckers(a: ndarray, b: ndarray) -> Float[ndarray, "n d d"]:
+    """The stack of a[k] ⊗ b[k]."""
+    size = a.shape[-1] * b.shape[-1]
+    return np.array([np.kron(x, y) for x, y in zip(a, b, strict=True)]).reshape(-1, size, size)
