@@ -44,17 +44,13 @@ class Prior:
 
     @torch.no_grad()
     def add_gradient(self, module: nn.Module, n_data: int) -> None:
-        """Add the gradient of ``energy / n_data`` to the gradients: the same as in the loss, without its graph."""
-        for var, group in self._by_variance(module).items():
-            stepped = [p for p in group if p.grad is not None]
-            gradients = [p.grad for p in stepped]
-            torch._foreach_add_(gradients, stepped, alpha=1.0 / (var * n_data))  # pyright: ignore[reportPrivateImportUsage]
+        """Add the gradient of ``energy / n_data`` to the gradients: the same as in the loss, without its graph.
 
-    def _by_variance(self, module: nn.Module) -> dict[float, list[nn.Parameter]]:
-        groups: dict[float, list[nn.Parameter]] = {}
+        Parameters without a gradient are left alone, as optimisers leave them.
+        """
         for parameter, var in self._pairs(module):
-            groups.setdefault(var, []).append(parameter)
-        return groups
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter, alpha=1.0 / (var * n_data))
 
     def _pairs(self, module: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
         equiv, residual = pathways(module)
