@@ -37,8 +37,7 @@ def require_homomorphism(name: str, group: Group, generators: ndarray, lie_algeb
         )
     if not (np.isfinite(generators).all() and np.isfinite(lie_algebra).all()):
         raise ValueError(f"{name}: the matrices must be finite numbers")
-    discrete = discrete_part(group)
-    images = _require_table(name, discrete, generators)
+    images = _require_table(name, group, generators)
     if not group.is_finite:
         _require_brackets(name, group, lie_algebra)
         _require_conjugations(name, group, generators, lie_algebra)
@@ -66,11 +65,12 @@ def image_matrices(group: Group, generators: ndarray) -> Float[ndarray, "order s
 
 
 def _require_table(name: str, group: Group, generators: ndarray) -> ndarray:
-    matrices = image_matrices(group, generators)
-    for k, images in enumerate(group.left_action):
+    discrete = discrete_part(group)
+    matrices = image_matrices(discrete, generators)
+    for k, images in enumerate(discrete.left_action):
         error = _largest_error(generators[k] @ matrices, matrices[images])
         if not error.max() <= RELATION_TOLERANCE:
-            word = group.elements[int(error.argmax())].word
+            word = discrete.elements[int(error.argmax())].word
             raise ValueError(
                 f"{name} does not represent {group}: generator {k} times the word {word} is off by {error.max():.2g}"
             )
@@ -107,15 +107,18 @@ def _require_turns(name: str, group: Group, images: ndarray, lie_algebra: ndarra
         turned, image_turned = step, image_step
         for n in range(1, TURN_STEPS + 1):
             i = index.get(matrix_key(turned))
-            if i is not None and not (error := _largest_error(image_turned, images[i])) <= RELATION_TOLERANCE:
-                raise ValueError(
-                    f"{name} does not represent {group}: exp({n}·2π/{TURN_STEPS} A_{k}) must be the word "
-                    f"{discrete.elements[i].word}, off by {error:.2g}"
-                )
+            if i is not None:
+                error = _largest_error(image_turned[None], images[[i]])[0]
+                if not error <= RELATION_TOLERANCE:
+                    raise ValueError(
+                        f"{name} does not represent {group}: exp({n}·2π/{TURN_STEPS} A_{k}) must be the word "
+                        f"{discrete.elements[i].word}, off by {error:.2g}"
+                    )
             turned, image_turned = turned @ step, image_turned @ image_step
 
 
-def _largest_error(a: ndarray, b: ndarray) -> ndarray:
+def _largest_error(a: ndarray, b: ndarray) -> Float[ndarray, " n"]:
+    """The largest entry of a[k] − b[k], relative to the largest entry of ``b`` where that is above 1."""
     return np.abs(a - b).max((-2, -1)) / max(1.0, np.abs(b).max())
 
 
