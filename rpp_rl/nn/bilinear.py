@@ -17,38 +17,54 @@ class Bilinear(nn.Module):
     quadratic, hence has no bounded Lipschitz constant.
 
     Args:
-        rep: How input and output transform; the scalars (trivial summands) come first.
+        rep: How input and output transform; scalars are its trivial summands, wherever they stand.
         scale: The factor c (the paper's code: 0.03 in reinforcement learning, 0.1 elsewhere).
 
+    Attributes:
+        to_scalars: a, shape ``(n_scalars, n_pairs)``; pairs (k, i) of copies of the same run, run after run.
+        to_parts: b, shape ``(n_pairs, n_scalars)``; pairs (i, k).
+
     Raises:
-        ValueError: If the rep does not begin with scalars, has no other parts, or is not orthogonal.
+        ValueError: If the rep has no scalars, no other parts, or is not orthogonal.
     """
 
     def __init__(self, rep: Rep, *, scale: float = 0.03) -> None:
         super().__init__()
-        n_scalars, first = rep.parts[0]
-        if first != trivial(rep.group) or len(rep.parts) < 2 or not rep.is_orthogonal:
-            raise ValueError(f"the bilinear layer needs scalars followed by other orthogonal parts, got {rep.name}")
+        one = trivial(rep.group)
+        self.runs = [(count, part.size, part == one) for count, part in rep.parts]
+        n_scalars = sum(count for count, _, is_scalar in self.runs if is_scalar)
+        self.n_pairs = [count * count for count, _, is_scalar in self.runs if not is_scalar]
+        if n_scalars == 0 or not self.n_pairs or not rep.is_orthogonal:
+            raise ValueError(
+                f"the bilinear layer needs scalars beside other, orthogonal parts, got {rep.name} of {rep.group}; "
+                "choose a hidden representation such as 'uniform' or leave the layer out"
+            )
         self.rep_in = self.rep_out = rep
-        self.scale, self.n_scalars = scale, n_scalars
-        self.runs = [(count, part.size) for count, part in rep.parts[1:]]
-        n_pairs = sum(count * count for count, _ in self.runs)
+        self.scale = scale
+        n_pairs = sum(self.n_pairs)
         self.to_scalars = nn.Parameter(torch.randn(n_scalars, n_pairs) / n_pairs**0.5)
         self.to_parts = nn.Parameter(torch.randn(n_pairs, n_scalars) / n_scalars**0.5)
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Add the products of pairs of parts."""
-        scalars = x[..., : self.n_scalars]
-        mixing = nn.functional.linear(scalars, self.to_parts)
-        grams, pieces, at, pair = [], [], self.n_scalars, 0
-        for count, size in self.runs:
-            part = x[..., at : at + count * size].unflatten(-1, (count, size))
-            grams.append((part @ part.transpose(-1, -2)).flatten(-2))
-            weights = mixing[..., pair : pair + count * count].unflatten(-1, (count, count))
-            pieces.append((weights @ part).flatten(-2))
-            at, pair = at + count * size, pair + count * count
-        products = nn.functional.linear(torch.cat(grams, dim=-1), self.to_scalars)
-        return x + self.scale * torch.cat([products, *pieces], dim=-1)
+        """Add the products of scalars and parts and of pairs of parts."""
+        pieces = x.split([count * size for count, size, _ in self.runs], dim=-1)
+        scalars = [piece for piece, (_, _, is_scalar) in zip(pieces, self.runs, strict=True) if is_scalar]
+        parts = [
+            piece.unflatten(-1, (count, size))
+            for piece, (count, size, is_scalar) in zip(pieces, self.runs, strict=True)
+            if not is_scalar
+        ]
+        grams = torch.cat([(part @ part.transpose(-1, -2)).flatten(-2) for part in parts], dim=-1)
+        products = nn.functional.linear(grams, self.to_scalars)
+        mixing = nn.functional.linear(torch.cat(scalars, dim=-1), self.to_parts).split(self.n_pairs, dim=-1)
+        mixed = [
+            (weights.unflatten(-1, (part.shape[-2], part.shape[-2])) @ part).flatten(-2)
+            for weights, part in zip(mixing, parts, strict=True)
+        ]
+        next_product = iter(products.split([piece.shape[-1] for piece in scalars], dim=-1))
+        next_mixed = iter(mixed)
+        change = [next(next_product if is_scalar else next_mixed) for _, _, is_scalar in self.runs]
+        return x + self.scale * torch.cat(change, dim=-1)
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

@@ -14,6 +14,9 @@ from rpp_rl.nn.nonlinearity import nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm
 from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
+MAX_TENSOR_SIZE = 32
+"""Largest tensor power of the heuristic ``uniform``: bases between two powers grow with the cube of their sizes."""
+
 
 def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
     """A hidden representation of ``width`` coordinates.
@@ -22,11 +25,18 @@ def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
         group: The group that acts.
         width: Number of coordinates.
         kind: ``regular``: as many regular representations as fit, filled up with scalars (finite groups); ``uniform``:
-            the heuristic of arXiv:2104.09459, section 5, equal numbers of coordinates for each tensor power of V; or an
-            expression such as ``"136*R + 30*V"`` whose size must be ``width``.
+            the heuristic of arXiv:2104.09459, section 5, equal numbers of coordinates for each tensor power of V, here
+            of at most `MAX_TENSOR_SIZE` coordinates; or an expression such as ``"136*R + 30*V"`` whose size must be
+            ``width``.
 
     Raises:
         ValueError: If the group has no regular representation, none fits, or the expression has another size.
+
+    >>> from rpp_rl.symmetry import dihedral, special_orthogonal
+    >>> hidden_rep(dihedral(4), 256)
+    Rep(32*regular, group=D4, size=256)
+    >>> hidden_rep(special_orthogonal(3), 128, "uniform")
+    Rep(38*R + 12*V + 3*V*V + V*V*V, group=SO3, size=128)
     """
     if width < 1:
         raise ValueError(f"a hidden layer needs a positive width, got {width}")
@@ -36,7 +46,10 @@ def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
         if not group.is_finite:
             raise ValueError(f"{group} is infinite and has no regular representation; use hidden='uniform'")
         if width < group.order:
-            raise ValueError(f"a regular representation of {group} has {group.order} coordinates, more than {width}")
+            raise ValueError(
+                f"a regular representation of {group} has {group.order} coordinates, more than {width}; "
+                "use wider layers or hidden='uniform'"
+            )
         copies, rest = divmod(width, group.order)
         return copies * regular(group) + rest * trivial(group) if rest else copies * regular(group)
     rep = Rep.parse(kind, group)
@@ -51,7 +64,7 @@ def _uniform(group: Group, width: int) -> Rep:
     rest = width
     while rest > 0:
         rank = 0
-        while group.d > 1 and (rank + 2) * group.d ** (rank + 1) <= rest:
+        while (rank + 2) * group.d ** (rank + 1) <= rest and 1 < group.d ** (rank + 1) <= MAX_TENSOR_SIZE:
             rank += 1
         for k in range(rank + 1):
             counts[k] = counts.get(k, 0) + group.d ** (rank - k)
@@ -111,6 +124,13 @@ class RPPEMLP(nn.Module):
 
     Raises:
         ValueError: If the reps belong to different groups or an option is unknown.
+
+    >>> import torch
+    >>> from rpp_rl.symmetry import dihedral
+    >>> D4 = dihedral(4)
+    >>> net = RPPEMLP(4 * vector(D4), vector(D4), [hidden_rep(D4, 64)])
+    >>> net(torch.zeros(10, 8)).shape
+    torch.Size([10, 2])
     """
 
     def __init__(
@@ -135,12 +155,20 @@ class RPPEMLP(nn.Module):
 
 
 def merge(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` in which every `RPPLinear` is a plain ``nn.Linear`` that computes the same."""
-    if isinstance(module, RPPLinear):
-        return module.merge()
-    merged = copy.deepcopy(module)
-    for parent in list(merged.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, RPPLinear):
-                setattr(parent, name, child.merge())
-    return merged
+    """A copy of ``module`` in which every `RPPLinear` is a plain ``nn.Linear`` that computes the same.
+
+    >>> from rpp_rl.symmetry import cyclic
+    >>> V = vector(cyclic(2))
+    >>> merge(RPPEMLP(3 * V, V, [16 * V]))
+    RPPEMLP(
+      (trunk): Sequential(
+        (0): Linear(in_features=6, out_features=32, bias=True)
+        (1): Pointwise(16*V, relu)
+      )
+      (head): Linear(in_features=32, out_features=2, bias=True)
+    )
+    """
+    # deepcopy takes what its memo already holds for a layer in place of a copy, wherever and however often it stands.
+    return copy.deepcopy(
+        module, {id(layer): layer.merge() for layer in module.modules() if isinstance(layer, RPPLinear)}
+    )

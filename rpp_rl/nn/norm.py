@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from rpp_rl.symmetry import Rep, equivariant_basis, trivial
@@ -12,16 +14,26 @@ from rpp_rl.symmetry import Rep, equivariant_basis, trivial
 EPSILON = 1e-6
 """Added to variances before a square root."""
 
+MIXING_TOLERANCE = 1e-9
+"""Matrix entries up to this size do not mix coordinates; they are rounding."""
+
 
 class EquivariantNorm(nn.Module):
     """Running normalisation of inputs: x -> (x − μ) / σ with an invariant mean μ and one σ per orbit of coordinates.
 
-    The mean is projected to the invariant subspace and the variance averaged over the coordinates that the group mixes,
-    which is what averaging both over the group gives for signed permutations. Per-coordinate statistics would break the
-    symmetry. Statistics change only in ``update``, so the forward pass is the same in training and evaluation.
+    An orbit is a smallest set of coordinates that no element mixes with others. The mean is projected to the invariant
+    subspace and the variance averaged over each orbit: the statistics of all data moved by all elements, where the
+    elements permute coordinates up to sign. Per-coordinate statistics would break the symmetry. Statistics change only
+    in ``update``, so the forward pass is the same in training and evaluation.
 
     Args:
         rep: How the input transforms.
+
+    Attributes:
+        running_mean: μ, shape ``(size,)``; zero before the first update.
+        running_var: σ², shape ``(size,)``; one before the first update.
+        running_count: Number of vectors seen. It is no integer because SB3 multiplies every ``running_*`` buffer by a
+            float when it copies the statistics of a critic to its target.
 
     Raises:
         ValueError: If the rep is not orthogonal.
@@ -35,79 +47,102 @@ class EquivariantNorm(nn.Module):
 
     def __init__(self, rep: Rep) -> None:
         super().__init__()
-        if not rep.is_orthogonal:
-            raise ValueError(f"equivariant normalisation needs an orthogonal representation, got {rep.name}")
+        _require_orthogonal(rep, "equivariant normalisation")
         self.rep_in = self.rep_out = rep
         invariants = equivariant_basis(trivial(rep.group), rep)[..., 0]
+        orbit = _orbits(rep)
+        same_orbit = orbit[:, None] == orbit
         dtype = torch.get_default_dtype()
-        self.register_buffer("projector", torch.as_tensor(invariants.T @ invariants, dtype=dtype), persistent=False)
-        self.register_buffer("orbit_average", torch.as_tensor(_orbit_average(rep), dtype=dtype), persistent=False)
+        for name, matrix in (
+            ("projector", invariants.T @ invariants),
+            ("orbit_average", same_orbit / same_orbit.sum(1, keepdims=True)),
+        ):
+            self.register_buffer(name, torch.as_tensor(matrix, dtype=dtype), persistent=False)
         self.register_buffer("running_mean", torch.zeros(rep.size))
         self.register_buffer("running_var", torch.ones(rep.size))
-        self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("running_count", torch.zeros(()))
 
     @torch.no_grad()
     def update(self, x: Float[Tensor, "batch size"]) -> None:
-        """Add a batch to the statistics (the parallel form of Chan, Golub & LeVeque 1979)."""
+        """Add a batch to the statistics (the parallel form of Chan, Golub & LeVeque 1979).
+
+        Raises:
+            ValueError: If the batch is empty or does not fit the representation.
+        """
+        if x.ndim != 2 or x.shape[1] != self.rep_in.size or len(x) == 0:
+            raise ValueError(f"expected a batch of shape (batch, {self.rep_in.size}), got {tuple(x.shape)}")
+        x = x.to(self.running_mean)
         mean = self.projector @ x.mean(0)
         var = self.orbit_average @ (x - mean).square().mean(0)
-        count = self.running_count + len(x)
-        weight = (len(x) / count).to(x.dtype)
-        delta = mean - self.running_mean
-        spread = self.orbit_average @ delta.square()
-        self.running_var.copy_((1 - weight) * self.running_var + weight * var + weight * (1 - weight) * spread)
-        self.running_mean.add_(weight * delta)
-        self.running_count.copy_(count)
+        self.running_count.add_(len(x))
+        weight = len(x) / self.running_count
+        spread = self.orbit_average @ (mean - self.running_mean).square()
+        # lerp, because (1 − weight) · var rounds to var after many batches and the variance would only grow.
+        self.running_var.lerp_(var + (1 - weight) * spread, weight)
+        self.running_mean.lerp_(mean, weight)
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Normalise with the statistics gathered so far."""
         return (x - self.running_mean) * torch.rsqrt(self.running_var + EPSILON)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return self.rep_in.name
 
 
 class EquivariantLayerNorm(nn.Module):
     """x -> scale · x / rms(x) + bias, with one learned scale per summand and an invariant bias.
 
     The root mean square over all coordinates is invariant for an orthogonal representation; subtracting the mean, as
-    the usual layer norm does, would not be.
+    the usual layer norm does, would not be equivariant.
 
     Args:
         rep: How the vector transforms.
+
+    Attributes:
+        scale: One factor for each summand, copies counted, shape ``(n_summands,)``.
+        bias: Coefficients of the bias in the basis of invariant vectors, shape ``(n_bias,)``.
 
     Raises:
         ValueError: If the rep is not orthogonal.
     """
 
-    copy_of: Tensor
     invariants: Tensor
 
     def __init__(self, rep: Rep) -> None:
         super().__init__()
-        if not rep.is_orthogonal:
-            raise ValueError(f"equivariant layer norm needs an orthogonal representation, got {rep.name}")
+        _require_orthogonal(rep, "equivariant layer norm")
         self.rep_in = self.rep_out = rep
-        sizes = np.concatenate([np.full(count, part.size) for count, part in rep.parts])
+        self.runs = [(count, part.size) for count, part in rep.parts]
         invariants = equivariant_basis(trivial(rep.group), rep)[..., 0]
         is_canonical = rep.group.is_finite and rep.is_signed_permutation
-        self.register_buffer("copy_of", torch.as_tensor(np.repeat(np.arange(len(sizes)), sizes)), persistent=False)
         self.register_buffer(
             "invariants", torch.as_tensor(invariants, dtype=torch.get_default_dtype()), persistent=not is_canonical
         )
-        self.scale = nn.Parameter(torch.ones(len(sizes)))
+        self.scale = nn.Parameter(torch.ones(sum(count for count, _ in self.runs)))
         self.bias = nn.Parameter(torch.zeros(len(invariants)))
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Normalise the length, then scale each summand."""
+        scales = self.scale.split([count for count, _ in self.runs])
+        # Broadcasting, because the gradient of an index gather is a slow scatter.
+        scale = torch.cat(
+            [s[:, None].expand(-1, size).flatten() for s, (_, size) in zip(scales, self.runs, strict=True)]
+        )
         normalised = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
-        return normalised * self.scale[self.copy_of] + self.bias @ self.invariants
+        return normalised * scale + self.bias @ self.invariants
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return self.rep_in.name
 
 
-def _orbit_average(rep: Rep) -> np.ndarray:
-    """The matrix that averages over coordinates mixed by the group: orbits of a signed permutation, else summands."""
-    if rep.is_signed_permutation:
-        reach = np.eye(rep.size) + sum(np.abs(h) + np.abs(h).T for h in rep.generators)
-        reach = np.linalg.matrix_power((reach > 0).astype(float), rep.size) > 0
-    else:
-        sizes = np.concatenate([np.full(count, part.size) for count, part in rep.parts])
-        owner = np.repeat(np.arange(len(sizes)), sizes)
-        reach = owner[:, None] == owner
-    return reach / reach.sum(1, keepdims=True)
+def _require_orthogonal(rep: Rep, what: str) -> None:
+    if not rep.is_orthogonal:
+        raise ValueError(f"{what} needs an orthogonal representation, got {rep.name} of {rep.group}")
+
+
+def _orbits(rep: Rep) -> Int[ndarray, " size"]:
+    """The number of each coordinate's orbit, the smallest set of coordinates that no element mixes with others."""
+    matrices = np.concatenate([rep.generators, rep.lie_algebra])
+    return connected_components((np.abs(matrices) > MIXING_TOLERANCE).any(axis=0), directed=False)[1]
