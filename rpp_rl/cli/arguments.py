@@ -52,7 +52,10 @@ class KeyValues(argparse.Action):
             key, colon, value = text.partition(":")
             if not colon:
                 raise argparse.ArgumentError(self, f"expected key:value, got {text!r}")
-            pairs[key] = yaml_value(value)
+            try:
+                pairs[key] = parse_yaml(value)
+            except ValueError as error:
+                raise argparse.ArgumentError(self, f"{key}: {error}") from error
         setattr(namespace, self.dest, pairs)
 
 

@@ -99,8 +99,8 @@ def load_checkpoint(folder: RunFolder, mark: Mark, device: str, env: VecEnv) -> 
         ImportError,
         TypeError,
     )
-    with user_input(*damage, about=f"{folder.replay_buffer} is damaged"):
-        model.load_replay_buffer(folder.replay_buffer)
+    with folder.replay_buffer.open("rb") as file, user_input(*damage, about=f"{folder.replay_buffer} is damaged"):
+        model.load_replay_buffer(file)
     buffer = model.replay_buffer
     if buffer is None or (buffer.observation_space, buffer.n_envs) != (env.observation_space, env.num_envs):
         raise UserError(f"{folder.replay_buffer}: expected a replay buffer of {folder.env_id}, got another one")
@@ -164,7 +164,7 @@ def _check_agent(path: Path) -> None:
     if broken is not None:
         raise UserError(f"{path} is damaged: the checksum of {broken} in it is wrong")
     if not {"data", "policy.pth", "pytorch_variables.pth"} <= set(names):
-        raise UserError(f"{path}: expected an agent of train-sac, got a zip file of something else")
+        raise UserError(f"{path}: expected an agent of train-sac, got a zip file of something else or one cut short")
     with user_input(ValueError, KeyError, TypeError, AttributeError, about=f"{path}: expected an agent of train-sac"):
         module = json.loads(data)["policy_class"]["__module__"]
     if not str(module).startswith("rpp_rl.sac."):

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs_reps
 from rpp_rl.cli.errors import UserError, user_input
+from rpp_rl.cli.finite import FiniteVecEnv
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.spec import EnvSpec
 
@@ -112,60 +112,6 @@ def check_device(device: str) -> None:
         torch.empty(0, device="cpu" if device == "auto" else device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-class FiniteVecEnv(VecEnvWrapper):
-    """Stops a run at the first number that is not finite, before it enters the replay buffer."""
-
-    def __init__(self, envs: VecEnv, env_id: str) -> None:
-        super().__init__(envs)
-        self.env_id = env_id
-        self.n_steps = 0
-
-    def reset(self) -> VecEnvObs:
-        """Reset all environments.
-
-        Raises:
-            UserError: If an observation is not finite.
-        """
-        obs = self.venv.reset()
-        self._check("observation", obs)
-        return obs
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Begin a step.
-
-        Raises:
-            UserError: If an action is not finite.
-        """
-        if not np.isfinite(actions).all():
-            raise UserError(
-                f"the agent's action is not finite after {self.n_steps} steps: the training has diverged; "
-                "lower learning_rate, or resume from an earlier checkpoint"
-            )
-        self.venv.step_async(actions)
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """End a step.
-
-        Raises:
-            UserError: If an observation or a reward is not finite.
-        """
-        obs, rewards, dones, infos = self.venv.step_wait()
-        self.n_steps += 1
-        self._check("observation", obs)
-        self._check("reward", rewards)
-        for info in infos:
-            self._check("observation", info.get("terminal_observation", 0.0))
-        return obs, rewards, dones, infos
-
-    def _check(self, name: str, values: Any) -> None:  # noqa: ANN401
-        if not np.isfinite(values).all():
-            index = int(np.argwhere(~np.isfinite(np.atleast_1d(values)))[0, -1])
-            raise UserError(
-                f"{self.env_id}: expected finite numbers, got {np.atleast_1d(values)[..., index].max()} in the {name} "
-                f"at index {index} after {self.n_steps} steps; the simulation has blown up or the environment is wrong"
-            )
 
 
 def _check_known(env_id: str) -> None:

@@ -5,6 +5,7 @@ Errors become a :class:`UserError` only at the borders where input enters (setti
 missing file, a forbidden folder and a full disk are never the program's fault.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 MISTAKE, INTERRUPTED = 2, 130
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(Exception):
@@ -60,4 +62,5 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
 def _describe(error: OSError) -> str:
     """What the system refused, without Python's error number."""
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    return f"{name}{error.strerror or error}"
+    hint = "; what was saved before is intact: make room and go on with --resume" if error.errno in FULL else ""
+    return f"{name}{error.strerror or error}{hint}"

@@ -18,6 +18,7 @@ from rpp_rl.cli.arguments import KeyValues
 from rpp_rl.cli.checkpoint import load_agent
 from rpp_rl.cli.environments import check_device, make_vec_env
 from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.config import SACConfig, sac_config
 from rpp_rl.sac import RPPSAC, actor_equivariance_errors
@@ -122,9 +123,10 @@ def evaluate(model: RPPSAC, path: Path, env_id: str, envs: VecEnv, n_episodes: i
     def remember(local: dict[str, Any], _: dict[str, Any]) -> None:
         visited.append(local["observations"][0])
 
-    returns, lengths = evaluate_policy(
-        model, envs, n_episodes, deterministic=deterministic, callback=remember, return_episode_rewards=True
-    )
+    with naming_divergence(model):
+        returns, lengths = evaluate_policy(
+            model, envs, n_episodes, deterministic=deterministic, callback=remember, return_episode_rewards=True
+        )
     assert isinstance(returns, list)
     assert isinstance(lengths, list)
     spec = model.policy.symmetry

@@ -34,8 +34,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -159,8 +161,9 @@ class RunFolder:
         if not self.evaluations.exists():
             return np.zeros(0, int), np.zeros((0, 0)), np.zeros((0, 0), int)
         damage = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
-        with user_input(*damage, about=f"{self.evaluations} is damaged"), np.load(self.evaluations) as file:
-            return file["timesteps"], file["results"], file["ep_lengths"]
+        with self.evaluations.open("rb") as file, user_input(*damage, about=f"{self.evaluations} is damaged"):
+            arrays = np.load(file)
+            return arrays["timesteps"], arrays["results"], arrays["ep_lengths"]
 
     def save_evaluations(self, timesteps: np.ndarray, results: np.ndarray, ep_lengths: np.ndarray) -> None:
         """Write what :meth:`load_evaluations` reads.

@@ -18,6 +18,7 @@ from rpp_rl.cli.callbacks import Checkpoints, Evaluation, Interrupted, Progress,
 from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, rewind, save_agent
 from rpp_rl.cli.environments import check_device, derived_seed, make_vec_env, specification
 from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
+from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.spec import EnvSpec
@@ -160,7 +161,7 @@ def _train(
     bar = Progress()
     callbacks = CallbackList([stop, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
     try:
-        with stop.listening():
+        with stop.listening(), naming_divergence(model):
             model.learn(config.n_timesteps - model.num_timesteps, callbacks, reset_num_timesteps=False)
             save_agent(model, folder.agent)
     except Interrupted:

@@ -1,0 +1,244 @@
+"""What a user can get wrong ends in one line that names it; what the program gets wrong keeps its traceback."""
+
+import json
+import pickle
+import shutil
+import zipfile
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import SAC
+
+from rpp_rl.cli import train_sac as train_sac_module
+from rpp_rl.cli.checkpoint import Mark
+from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.evaluate_agent import main as evaluate_agent
+from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.cli.train_sac import main as train_sac
+
+
+class Failing(gym.Env):
+    """Its observation or reward stops being a number after some steps."""
+
+    observation_space = gym.spaces.Box(-1, 1, (3,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, what: str = "observation", after: int = 20):
+        self.what, self.after, self.n_steps = what, after, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.n_steps += 1
+        failed = self.n_steps >= self.after
+        obs = np.zeros(3, np.float32)
+        if failed and self.what != "reward":
+            obs[1] = np.nan
+        reward = np.inf if failed and self.what == "reward" else 0.0
+        terminated = failed and self.what == "last observation"
+        return obs, reward, terminated, self.n_steps % 10 == 0, {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def failing():
+    gym.register("Failing-v0", entry_point=Failing, disable_env_checker=True)
+    yield
+    del gym.registry["Failing-v0"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no environment given: add --env ID"),
+        (["--env", "Antt-v4", "--rpp"], "unknown environment 'Antt-v4'; did you mean Ant-v4"),
+        (["--env", "Qqqqqqq", "--rpp"], "unknown environment 'Qqqqqqq'; for one of your own write MODULE:ID"),
+        (["--env", "no_such_module:Dog-v0"], "cannot make no_such_module:Dog-v0: "),
+        (["--env", "Ant-v2"], "cannot make Ant-v2"),
+        (["--env", "CartPole-v1"], "expected actions in a one-dimensional Box, got Discrete(2)"),
+        (["--env", "FrozenLake-v1"], "expected observations in a one-dimensional Box, got Discrete(16)"),
+        (["--env", "Pendulum-v1", "--rpp"], "no specification for environment 'Pendulum-v1'"),
+        (["--env", "Pendulum-v1", "--group", "Z2"], "no specification for environment 'Pendulum-v1'"),
+        (["--env", "Walker2d-v5", "--rpp", "--group", "D4"], "Walker2d-v5 has no group 'D4'; it offers "),
+        (["--env", "Walker2d-v5", "--env-kwargs", "legs:3"], "cannot make Walker2d-v5 with {'legs': 3}"),
+        (
+            ["--env", "Walker2d-v5", "--rpp", "--env-kwargs", "exclude_current_positions_from_observation:false"],
+            "does not fit the observation space: expected 17 numbers",
+        ),
+        (["--env", "Walker2d-v5", "--rpp", "-params", "net_arch:[1]"], "a regular representation of"),
+        (["--env", "Walker2d-v5", "--rpp", "-params", "hidden:7*Q", "net_arch:[7]"], "Q"),
+        (["--env", "Walker2d-v5", "-params", "gama:1"], "unknown setting 'gama'; did you mean gamma"),
+        (["--env", "Walker2d-v5", "-params", "gamma:high"], "gamma: expected a number, got 'high'"),
+        (["--env", "Walker2d-v5", "-params", "actor_residual_var:-1.0"], "residual_var must be positive"),
+        (["--env", "Walker2d-v5", "-params", "buffer_size:1000000000000"], "Unable to allocate"),
+        (["--env", "Walker2d-v5", "-n", "many"], "n_timesteps: expected an integer, got 'many'"),
+        (["--env", "Walker2d-v5", "--vec-env", "threads"], "vec_env: expected 'dummy' or 'subproc'"),
+        (["--env", "Walker2d-v5", "--device", "tpu9"], "device 'tpu9' cannot be used"),
+        (["--env", "Walker2d-v5", "-conf", "missing.yaml"], "missing.yaml: No such file or directory"),
+        (["--resume", "missing"], "missing is no folder of a run"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_leaves_no_folder(refused, tmp_path, flags, message):
+    assert message in refused(train_sac, *flags, "-f", tmp_path / "logs")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.glob("logs/*/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that has to be missing")
+def test_a_missing_device_is_one_line(refused, tmp_path):
+    assert "device 'cuda' cannot be used" in refused(train_sac, "--env", "Walker2d-v5", "--device", "cuda")
+
+
+def test_malformed_flags_are_refused_by_the_parser(capsys):
+    for flags in (["-params", "gamma"], ["-params", "gamma:["], ["--rpp", "--emlp"], ["--no-such-flag"]):
+        with pytest.raises(SystemExit, match="2"):
+            train_sac(["--env", "Walker2d-v5", *flags])
+        assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("observation", "got nan in the observation at index 1 after 20 steps"),
+        ("last observation", "got nan in the observation at index 1 after 20 steps"),
+        ("reward", "got inf in the reward at index 0 after 20 steps"),
+    ],
+)
+def test_numbers_that_are_not_finite_stop_the_run_before_they_are_learnt(refused, tmp_path, what, message):
+    flags = ["--env", "Failing-v0", "--env-kwargs", f"what:{what}", "-f", tmp_path, "--save-freq", "10", "-n", "100"]
+    line = refused(train_sac, *flags, "--eval-freq", "1000", "-params", "buffer_size:100", "net_arch:[8]")
+    assert message in line
+    folder = tmp_path / "sac" / "Failing-v0_1"
+    assert (folder / "rl_model_10_steps.zip").exists()
+    assert message.replace("20", "5") in refused(evaluate_agent, folder, "--env-kwargs", "after:5", "--episodes", "20")
+
+
+def test_a_diverged_training_is_one_line(refused, tiny):
+    assert "its training has diverged" in refused(train_sac, *tiny, "--rpp", "-params", "learning_rate:1e30")
+
+
+def test_a_diverged_agent_is_one_line(refused, copied):
+    model = train_sac_module.RPPSAC.load(copied.agent, device="cpu")
+    with torch.no_grad():
+        model.actor.mu.equiv_weight.fill_(np.nan)
+    model.save(copied.best_agent)
+    assert "diverged" in refused(evaluate_agent, copied.path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_agent_is_one_line(refused, copied, share):
+    data = copied.agent.read_bytes()
+    copied.agent.write_bytes(data[: int(share * len(data))])
+    line = refused(evaluate_agent, copied.agent)
+    assert "is damaged or no zip file" in line or "cut short" in line
+
+
+def test_a_damaged_agent_is_one_line_wherever_the_damage_is(refused, copied, rng):
+    data = bytearray(copied.agent.read_bytes())
+    for start in rng.integers(len(data) - 64, size=20):
+        broken = bytearray(data)
+        broken[start : start + 64] = rng.bytes(64)
+        copied.agent.write_bytes(broken)
+        refused(evaluate_agent, copied.agent)
+
+
+def test_other_files_are_no_agents(refused, copied, tmp_path):
+    text, archive, plain = tmp_path / "notes.txt", tmp_path / "photos.zip", tmp_path / "plain.zip"
+    text.write_text("not a zip file")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("photo.txt", "a photo")
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [8]}).save(plain)
+    assert "is damaged or no zip file" in refused(evaluate_agent, text)
+    assert "got a zip file of something else" in refused(evaluate_agent, archive)
+    assert "got one with a policy of stable_baselines3.sac.policies" in refused(evaluate_agent, plain)
+    assert "no such file or folder" in refused(evaluate_agent, tmp_path / "missing.zip")
+    assert "is no folder of a run" in refused(evaluate_agent, tmp_path)
+
+
+def test_nothing_of_a_foreign_agent_is_unpickled(refused, tmp_path):
+    """A policy of another package is refused by its name, before code in the file could run."""
+    evil = {":type:": "x", ":serialized:": "gASVAAAA", "__module__": "evil"}
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as file:
+        file.writestr("data", json.dumps({"policy_class": evil}))
+        file.writestr("policy.pth", "")
+        file.writestr("pytorch_variables.pth", "")
+    assert "a policy of evil" in refused(evaluate_agent, tmp_path / "evil.zip")
+
+
+def test_an_agent_of_another_environment_is_one_line(refused, trained):
+    line = refused(evaluate_agent, trained.agent, "--env", "Ant-v5")
+    assert "does not fit Ant-v5" in line
+
+
+def test_settings_that_were_edited_into_nonsense_are_one_line(refused, copied):
+    copied.config.write_text("env: Walker2d-v5\ngamma: high\n")
+    assert "gamma: expected a number" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    copied.config.write_text("gamma: 0.9\n")
+    assert "expected the environment under 'env'" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_what_is_learnt_cannot_change_in_the_middle_of_a_run(refused, trained):
+    line = refused(train_sac, "--resume", trained.path, "-n", "300", "--emlp", "-params", "gamma:0.5")
+    assert "gamma, mode cannot be given with it" in line
+
+
+def test_a_run_without_a_buffer_cannot_be_resumed(refused, copied):
+    copied.replay_buffer.unlink()
+    assert "it has no replay_buffer.pkl" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_a_complete_run_says_how_to_go_on(refused, copied):
+    assert "give more with -n" in refused(train_sac, "--resume", copied.path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_truncated_replay_buffer_is_one_line(refused, copied, share):
+    data = copied.replay_buffer.read_bytes()
+    copied.replay_buffer.write_bytes(data[: int(share * len(data))])
+    assert "cut short" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_a_damaged_replay_buffer_is_one_line(refused, copied):
+    data = copied.replay_buffer.read_bytes()
+    copied.replay_buffer.write_bytes(b"\x00" * 100 + data[100:])
+    assert "replay_buffer.pkl is damaged" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_a_replay_buffer_of_another_environment_is_one_line(refused, copied, tiny, tmp_path):
+    assert train_sac([*tiny, "--env", "Swimmer-v5", "-n", "200"]) == 0
+    other = RunFolder.open(tmp_path / "logs" / "sac" / "Swimmer-v5_1")
+    shutil.copy(other.replay_buffer, copied.replay_buffer)
+    line = refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "expected a replay buffer of Walker2d-v5, got one of Swimmer-v5" in line
+    data = copied.replay_buffer.read_bytes()
+    mark = json.loads(data.rsplit(b"\n", 1)[1]) | {"env_id": "Walker2d-v5"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rpp_rl.cli.train_sac.read_mark", lambda folder: Mark(**mark))
+        line = refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "expected a replay buffer of Walker2d-v5, got another one" in line
+
+
+def test_damaged_evaluations_are_one_line(refused, copied):
+    copied.evaluations.write_bytes(copied.evaluations.read_bytes()[:100])
+    assert "evaluations.npz is damaged" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_a_bug_keeps_its_traceback():
+    """Negative control: errors outside the borders are not made the user's."""
+
+    @command
+    def main(argv=None):
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        main()
+
+
+def test_a_border_takes_only_the_errors_it_names():
+    with pytest.raises(UserError, match=r"^file: no 'x' here$"), user_input(KeyError, about="file"):
+        raise KeyError("no 'x' here")
+    with pytest.raises(pickle.PickleError), user_input(ValueError):
+        raise pickle.PickleError

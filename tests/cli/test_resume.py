@@ -1,0 +1,220 @@
+"""Runs that stop and go on: by choice, by signal, by being killed, and with a disk that is full."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+
+from rpp_rl.cli import run_folder
+from rpp_rl.cli.callbacks import Checkpoints
+from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, save_checkpoint
+from rpp_rl.cli.environments import make_vec_env
+from rpp_rl.cli.errors import UserError
+from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.cli.train_sac import main
+from rpp_rl.config import sac_config
+
+MAIN = "import sys; from rpp_rl.cli.train_sac import main; sys.exit(main())"
+
+
+class Died(BaseException):
+    """The process is gone: nothing after this runs."""
+
+
+def die(*_):
+    raise Died
+
+
+def load(folder):
+    """The agent and buffer of the newest checkpoint."""
+    envs = make_vec_env(folder.env_id, {}, n_envs=1, seed=0)
+    return load_checkpoint(folder, read_mark(folder), "cpu", envs)
+
+
+def timesteps(folder):
+    return folder.load_evaluations()[0].tolist()
+
+
+def start(*flags):
+    """The command in a process and a group of processes of its own, as a shell would start it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path, process):
+    for _ in range(1200):
+        if path.exists():
+            return
+        if process.poll() is not None:
+            raise AssertionError(process.stdout.read())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear in a minute")
+
+
+def test_a_finished_run_can_be_made_longer(copied):
+    before = load(copied)
+    assert main(["--resume", str(copied.path), "-n", "300"]) == 0
+    after = load(copied)
+    assert (before.num_timesteps, after.num_timesteps) == (200, 300)
+    assert timesteps(copied) == [100, 200, 300]
+    assert after.replay_buffer.pos == 300
+    np.testing.assert_array_equal(after.replay_buffer.observations[:200], before.replay_buffer.observations[:200])
+    assert after._n_updates == before._n_updates + 100
+    assert sac_config({}, copied.config).n_timesteps == 300
+    assert len((copied.settings / "command.txt").read_text().splitlines()) == 2
+
+
+def test_the_state_of_the_optimisers_goes_on(copied):
+    model = load(copied)
+    for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
+        steps = {int(state["step"]) for state in optimizer.state_dict()["state"].values()}
+        assert steps == {model._n_updates}
+
+
+def test_what_was_recorded_after_the_last_checkpoint_is_removed(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_on_training_end", die)
+        with pytest.raises(Died):
+            main([*tiny, "--rpp", "-n", "200", "--eval-freq", "50", "--save-freq", "120"])
+    folder = RunFolder.open(tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1")
+    assert timesteps(folder) == [50, 100, 150, 200]
+    mark, monitor = read_mark(folder), folder.path / "0.monitor.csv"
+    assert mark.n_steps == 120
+    assert monitor.stat().st_size > mark.monitor_sizes[monitor.name]
+    assert main(["--resume", str(folder.path), "-n", "130"]) == 0
+    assert timesteps(folder) == [50, 100]
+    lengths = [int(line.split(",")[1]) for line in monitor.read_text().splitlines()[2:]]
+    assert sum(lengths) <= 130
+
+
+def test_a_resumed_run_repeats_exactly_too(copied, tmp_path):
+    twin = shutil.copytree(copied.path, tmp_path / "twin")
+    agents = []
+    for path in (copied.path, twin):
+        assert main(["--resume", str(path), "-n", "280"]) == 0
+        agents.append(load(RunFolder.open(path)).policy.state_dict())
+    assert all(torch.equal(agents[0][key], agents[1][key]) for key in agents[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "vec_env"), [("SIGINT", "dummy"), ("SIGTERM", "dummy"), ("SIGINT", "subproc")])
+def test_a_signal_saves_and_the_run_goes_on(tmp_path, tiny, number, vec_env):
+    process = start(*tiny, "--rpp", "-n", "100000", "--save-freq", "100000", "--vec-env", vec_env)
+    folder_path = tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1"
+    wait_for(folder_path / "evaluations.npz", process)
+    os.killpg(process.pid, getattr(signal, number))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    last = output.splitlines()[-1]
+    assert last.startswith("interrupted after")
+    assert last.endswith(f"train-sac --resume {folder_path}")
+    folder = RunFolder.open(folder_path)
+    n_steps = read_mark(folder).n_steps
+    assert load(folder).replay_buffer.pos == n_steps % 1000
+    assert main(["--resume", str(folder_path), "-n", str(n_steps + 20)]) == 0
+    assert timesteps(folder)[:1] == [100]
+
+
+@pytest.mark.slow
+def test_a_second_signal_does_not_wait(tmp_path, tiny):
+    """The first one waits for the end of an evaluation step; here the process hangs in one for ever."""
+    code = "import time, rpp_rl.cli.callbacks as c; c.evaluate_policy = lambda *a, **k: time.sleep(600)\n" + MAIN
+    command = [sys.executable, "-c", code, *tiny, "-n", "1000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(tmp_path / "logs" / "sac" / "Walker2d-v5_1" / "rl_model_80_steps.zip", process)
+    time.sleep(2)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert output.splitlines()[-1] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_killed_run_always_leaves_a_checkpoint_that_loads(tmp_path, tiny, rng):
+    """Checkpoints every 5 steps, so that most of the time is spent in saving."""
+    folder_path = tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1"
+    flags = [*tiny, "--rpp", "-n", "100000", "--save-freq", "5"]
+    reached = []
+    for _ in range(6):
+        process = start(*flags)
+        wait_for(folder_path / "replay_buffer.pkl", process)
+        if reached:
+            wait_for(folder_path / f"rl_model_{reached[-1] + 5}_steps.zip", process)
+        time.sleep(rng.uniform(0, 0.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        model = load(RunFolder.open(folder_path))
+        assert model.replay_buffer.size() == min(model.num_timesteps, 1000)
+        reached.append(model.num_timesteps)
+        flags = ["--resume", folder_path]
+    assert reached == sorted(set(reached))
+    assert main(["--resume", str(folder_path), "-n", str(reached[-1] + 10)]) == 0
+    assert not list(folder_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("n_renames", [0, 1, 2])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_dying_at_any_rename_leaves_the_old_checkpoint_or_the_new_one(copied, monkeypatch, n_renames, moment):
+    model = load(copied)
+    model.num_timesteps = 240
+    renames = []
+    replace = os.replace
+
+    def dying_replace(source, target):
+        if moment == "before" and len(renames) == n_renames:
+            raise Died
+        replace(source, target)
+        renames.append(target)
+        if moment == "after" and len(renames) == n_renames:
+            raise Died
+
+    monkeypatch.setattr(run_folder.os, "replace", dying_replace)
+    with suppress(Died):
+        save_checkpoint(copied, model, keep_buffer=True)
+    monkeypatch.undo()
+    assert load(copied).num_timesteps == (240 if len(renames) == 2 else 200)
+
+
+def test_a_buffer_and_an_agent_that_do_not_belong_together_are_refused(copied):
+    """Negative control of the test above: a mixed pair is seen."""
+    shutil.copy(copied.checkpoint(160), copied.checkpoint(200))
+    with pytest.raises(UserError, match="do not belong together"):
+        read_mark(copied)
+
+
+@pytest.fixture
+def disk_of():
+    """Limits the size of files, which is how a full disk can be had without filling one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(n_bytes):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["replay_buffer.pkl", "rl_model_200_steps.zip"])
+def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(copied, disk_of, refused, name):
+    disk_of((copied.path / name).stat().st_size // 2)
+    line = refused(main, "--resume", copied.path, "-n", "300")
+    assert "make room and go on with --resume" in line
+    disk_of(2**30)
+    assert load(copied).num_timesteps == 200
+    assert not list(copied.path.glob(".*.tmp"))
+    assert main(["--resume", str(copied.path), "-n", "210"]) == 0
