@@ -2,7 +2,7 @@
 
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
-from rpp_rl.nn.linear import EquivariantMatrix, Mode, RPPLinear
+from rpp_rl.nn.linear import EquivariantMatrix, Mode, RPPLinear, shared_weights
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
 from rpp_rl.nn.prior import Prior, pathway_norms, pathways
@@ -23,5 +23,6 @@ __all__ = [
     "nonlinearity",
     "pathway_norms",
     "pathways",
+    "shared_weights",
     "trunk",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.symmetry import Rep, basis_blocks, trivial
+from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, equivariant_basis, trivial
 
 Mode = Literal["rpp", "emlp", "mlp"]
 """``rpp``: equivariant and residual pathway; ``emlp``: equivariant only; ``mlp``: residual only, a plain linear map."""
@@ -38,31 +40,51 @@ class EquivariantMatrix(nn.Module):
 
     def __init__(self, rep_in: Rep, rep_out: Rep) -> None:
         super().__init__()
-        self.grid: list[list[tuple[str, int, tuple[int, int, int, int, int]]]] = []
-        self.sizes: list[int] = []
-        for i, row in enumerate(basis_blocks(rep_in, rep_out)):
-            self.grid.append([])
-            for j, block in enumerate(row):
-                rank, size_out, size_in = block.basis.shape
-                name = f"basis_{i}_{j}"
-                flat = torch.as_tensor(block.basis, dtype=torch.get_default_dtype()).reshape(rank, size_out * size_in)
-                self.register_buffer(name, flat, persistent=not block.is_canonical)
-                self.grid[-1].append((name, len(self.sizes), (block.n_out, block.n_in, rank, size_out, size_in)))
-                self.sizes.append(block.n_coefficients)
+        grid = [[BlockMatrix(block) for block in row] for row in basis_blocks(rep_in, rep_out)]
+        self.blocks = nn.ModuleList([block for row in grid for block in row])
+        self.n_columns = len(grid[0])
+        self.sizes = [block.n_coefficients for row in grid for block in row]
         self.n_coefficients = sum(self.sizes)
 
-    def forward(self, coefficients: Float[Tensor, " n_coefficients"]) -> Float[Tensor, "out in"]:
-        """The matrix W with the given coefficients in the basis."""
-        pieces = coefficients.split(self.sizes) if len(self.sizes) > 1 else (coefficients,)
-        rows = []
-        for row in self.grid:
-            blocks = []
-            for name, piece, (n_out, n_in, rank, size_out, size_in) in row:
-                products = pieces[piece].view(n_out * n_in, rank) @ self.get_buffer(name)
-                copies = products.view(n_out, n_in, size_out, size_in).transpose(1, 2)
-                blocks.append(copies.reshape(n_out * size_out, n_in * size_in))
-            rows.append(torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0])
-        return torch.cat(rows) if len(rows) > 1 else rows[0]
+    def forward(
+        self, coefficients: Float[Tensor, " n_coefficients"], residual: Float[Tensor, "out in"] | None = None
+    ) -> Float[Tensor, "out in"]:
+        """The matrix W with the given coefficients in the basis, plus ``residual``."""
+        if len(self.blocks) == 1:
+            copies = self.blocks[0](coefficients)
+            size_in = copies.shape[-1]
+            if residual is None:
+                return copies.reshape(-1, size_in)
+            # The residual comes first because the sum takes its memory layout: no copy of the transposed blocks.
+            return (residual.view(copies.shape) + copies).view(-1, size_in)
+        pieces = [block(c).flatten(0, 1) for block, c in zip(self.blocks, coefficients.split(self.sizes), strict=True)]
+        rows = [torch.cat(pieces[i : i + self.n_columns], dim=1) for i in range(0, len(pieces), self.n_columns)]
+        weight = torch.cat(rows)
+        return weight if residual is None else weight + residual
+
+
+class BlockMatrix(nn.Module):
+    """The part of an `EquivariantMatrix` between the copies of one summand and those of another."""
+
+    basis: Tensor
+
+    def __init__(self, block: BasisBlock) -> None:
+        super().__init__()
+        rank, self.size_out, self.size_in = block.basis.shape
+        self.n_out, self.n_in, self.rank = block.n_out, block.n_in, rank
+        self.n_coefficients = block.n_coefficients
+        basis = torch.as_tensor(block.basis, dtype=torch.get_default_dtype())
+        basis = basis.flatten(1) if self.n_in == 1 else basis.transpose(0, 1).contiguous()
+        self.register_buffer("basis", basis, persistent=not block.is_canonical)
+
+    def forward(self, coefficients: Float[Tensor, " n_coefficients"]) -> Float[Tensor, "n_out size_out columns"]:
+        """Rows (copy, coordinate) and columns of the block; not contiguous in general."""
+        if self.n_in == 1:
+            return (coefficients.view(self.n_out, self.rank) @ self.basis).view(self.n_out, self.size_out, self.size_in)
+        # One product per output coordinate leaves whole rows together, which transpose without scattering numbers.
+        batched = coefficients.view(1, self.n_out * self.n_in, self.rank).expand(self.size_out, -1, -1)
+        products = torch.bmm(batched, self.basis).view(self.size_out, self.n_out, self.n_in * self.size_in)
+        return products.transpose(0, 1)
 
 
 class RPPLinear(nn.Module):
@@ -90,19 +112,21 @@ class RPPLinear(nn.Module):
     equiv_bias: nn.Parameter | None
     residual_weight: nn.Parameter | None
     residual_bias: nn.Parameter | None
+    bias_basis: Tensor
 
     def __init__(self, rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp") -> None:
         super().__init__()
         require_mode(mode)
         self.rep_in, self.rep_out, self.mode = rep_in, rep_out, mode
+        self.shared: tuple[Tensor, Tensor] | None = None
         names = ("equiv_weight", "equiv_bias", "residual_weight", "residual_bias")
         for name in names:
             self.register_parameter(name, None)
         if mode != "mlp":
             self.weight_matrix = EquivariantMatrix(rep_in, rep_out)
-            self.bias_matrix = EquivariantMatrix(trivial(rep_out.group), rep_out)
+            self.register_buffer("bias_basis", *_invariants(rep_out))
             self.equiv_weight = nn.Parameter(torch.empty(self.weight_matrix.n_coefficients))
-            self.equiv_bias = nn.Parameter(torch.empty(self.bias_matrix.n_coefficients))
+            self.equiv_bias = nn.Parameter(torch.empty(self.bias_basis.shape[1]))
         if mode != "emlp":
             self.residual_weight = nn.Parameter(torch.empty(rep_out.size, rep_in.size))
             self.residual_bias = nn.Parameter(torch.empty(rep_out.size))
@@ -127,15 +151,22 @@ class RPPLinear(nn.Module):
 
     def weight(self) -> Float[Tensor, "out in"]:
         """W = A + B."""
-        return _sum(None if self.equiv_weight is None else self.weight_matrix(self.equiv_weight), self.residual_weight)
+        if self.equiv_weight is None:
+            return _present(self.residual_weight)
+        return self.weight_matrix(self.equiv_weight, self.residual_weight)
 
     def bias(self) -> Float[Tensor, " out"]:
         """The sum of both biases."""
-        return _sum(None if self.equiv_bias is None else self.bias_matrix(self.equiv_bias)[:, 0], self.residual_bias)
+        if self.equiv_bias is None:
+            return _present(self.residual_bias)
+        if self.residual_bias is None:
+            return self.bias_basis @ self.equiv_bias
+        return torch.addmv(self.residual_bias, self.bias_basis, self.equiv_bias)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""
-        return nn.functional.linear(x, self.weight(), self.bias())
+        weight, bias = self.shared or (self.weight(), self.bias())
+        return nn.functional.linear(x, weight, bias)
 
     @torch.no_grad()
     def merge(self) -> nn.Linear:
@@ -156,6 +187,30 @@ class RPPLinear(nn.Module):
         )
 
 
-def _sum(equiv: Tensor | None, residual: Tensor | None) -> Tensor:
-    present = [pathway for pathway in (equiv, residual) if pathway is not None]
-    return present[0] if len(present) == 1 else present[0] + present[1]
+@contextmanager
+def shared_weights(module: nn.Module) -> Iterator[None]:
+    """Make the weights of every `RPPLinear` in ``module`` once, on entry, for all passes inside the ``with`` block.
+
+    The parameters must not be stepped inside. Gradients flow as ever, unless the block is entered under ``no_grad``.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+    try:
+        for layer in layers:
+            layer.shared = layer.weight(), layer.bias()
+        yield
+    finally:
+        for layer in layers:
+            layer.shared = None
+
+
+def _present(parameter: nn.Parameter | None) -> nn.Parameter:
+    assert parameter is not None
+    return parameter
+
+
+def _invariants(rep: Rep) -> tuple[Float[Tensor, "size n_bias"], bool]:
+    """Orthonormal invariant vectors of ``rep`` as columns, and whether they must be saved with the state dict."""
+    one = trivial(rep.group)
+    columns = equivariant_basis(one, rep)[..., 0].T
+    is_canonical = all(block.is_canonical for row in basis_blocks(one, rep) for block in row)
+    return torch.as_tensor(columns, dtype=torch.get_default_dtype()).contiguous(), not is_canonical

@@ -1,0 +1,17 @@
+"""Soft actor-critic with residual pathway priors, on Stable-Baselines3."""
+
+from rpp_rl.sac.callbacks import SymmetryCallback
+from rpp_rl.sac.evaluation import actor_equivariance_errors, critic_equivariance_errors
+from rpp_rl.sac.policies import RPPActor, RPPCritic, RPPFeatures, RPPSACPolicy
+from rpp_rl.sac.sac import RPPSAC
+
+__all__ = [
+    "RPPSAC",
+    "RPPActor",
+    "RPPCritic",
+    "RPPFeatures",
+    "RPPSACPolicy",
+    "SymmetryCallback",
+    "actor_equivariance_errors",
+    "critic_equivariance_errors",
+]

@@ -1,0 +1,207 @@
+"""RPP-SAC: soft actor-critic whose networks prefer the symmetry of the robot (arXiv:2112.01388, section 6.1)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
+from torch import Tensor, nn
+
+from rpp_rl.nn import Prior, shared_weights
+from rpp_rl.sac.policies import RPPCritic, RPPFeatures, RPPSACPolicy
+
+
+class RPPSAC(SAC):
+    """SAC with residual pathway priors; every feature of SB3's ``SAC`` but gSDE works as there.
+
+    The negative log prior of both pathways, divided by the number of data, is part of the loss of actor and critics.
+    The number of data is the number of transitions in the replay buffer, unless ``prior_n_data`` fixes it.
+
+    Args:
+        policy: ``"RPPPolicy"``.
+        env: The environment, or its id.
+        actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no prior.
+        actor_residual_var: Prior variance of the actor's residual weights; None for no prior.
+        critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no prior.
+        critic_residual_var: Prior variance of the critics' residual weights; None for no prior.
+        prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
+        max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
+        kwargs: Passed on to ``stable_baselines3.SAC``. ``policy_kwargs`` are those of `RPPSACPolicy`.
+
+    Raises:
+        ValueError: If a prior variance is not positive, or observations are normalised by ``VecNormalize``.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**SAC.policy_aliases, "RPPPolicy": RPPSACPolicy}
+    policy: RPPSACPolicy  # pyright: ignore[reportIncompatibleVariableOverride]
+    critic: RPPCritic  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        policy: str | type[RPPSACPolicy] = "RPPPolicy",
+        env: GymEnv | str | None = None,
+        *,
+        actor_equiv_var: float | None = None,
+        actor_residual_var: float | None = None,
+        critic_equiv_var: float | None = None,
+        critic_residual_var: float | None = None,
+        prior_n_data: int | None = None,
+        max_grad_norm: float | None = None,
+        _init_setup_model: bool = True,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.actor_equiv_var = actor_equiv_var
+        self.actor_residual_var = actor_residual_var
+        self.critic_equiv_var = critic_equiv_var
+        self.critic_residual_var = critic_residual_var
+        self.prior_n_data = prior_n_data
+        self.max_grad_norm = max_grad_norm
+        super().__init__(policy, env, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
+        if _init_setup_model:
+            self._setup_model()
+
+    @property
+    def actor_prior(self) -> Prior:
+        """The prior of the actor's parameters."""
+        return Prior(self.actor_equiv_var, self.actor_residual_var)
+
+    @property
+    def critic_prior(self) -> Prior:
+        """The prior of the critics' parameters."""
+        return Prior(self.critic_equiv_var, self.critic_residual_var)
+
+    def _setup_model(self) -> None:
+        _ = self.actor_prior, self.critic_prior  # refuse bad variances before building anything
+        vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
+        if (
+            isinstance(vec_normalize, VecNormalize)
+            and vec_normalize.norm_obs
+            and self.policy_kwargs.get("mode") != "mlp"
+        ):
+            raise ValueError(
+                "VecNormalize scales every observation coordinate on its own, which breaks the symmetry; use "
+                "policy_kwargs={'normalize_obs': True} or VecNormalize(norm_obs=False)"
+            )
+        super()._setup_model()
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Update critics, actor and temperature ``gradient_steps`` times on batches from the replay buffer."""
+        self.policy.set_training_mode(True)
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
+        assert self.replay_buffer is not None
+        sums: dict[str, Tensor] = {}
+        for step in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            for key, value in self._update(batch).items():
+                sums[key] = sums[key] + value if key in sums else value
+            if step % self.target_update_interval == 0:
+                self._follow_critic()
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for key, value in sums.items():
+            self.logger.record(f"train/{key}", float(value) / gradient_steps)
+
+    @torch.no_grad()
+    def _follow_critic(self) -> None:
+        """Move the target critics towards the critics by Polyak averaging; running statistics are copied."""
+        foreach: Any = torch  # torch's stubs do not know the functions on lists
+        targets = list(self.critic_target.parameters())
+        foreach._foreach_mul_(targets, 1 - self.tau)
+        foreach._foreach_add_(targets, list(self.critic.parameters()), alpha=self.tau)
+        polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+
+    def _update(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
+        """One gradient step of the temperature, the critics and the actor; returns their losses."""
+        self._update_statistics(batch.observations)
+        with shared_weights(self.actor):
+            actions_pi, log_prob = self.actor.action_log_prob(batch.observations)
+            log_prob = log_prob.reshape(-1, 1)
+            ent_coef, losses = self._step_ent_coef(log_prob.detach())
+            critic_loss = self._critic_loss(batch, ent_coef)
+        self._step(self.critic, critic_loss, self.critic_prior)
+
+        # The actor's loss does not step the critics: without this their weight gradients would be computed in vain.
+        self.critic.requires_grad_(False)
+        q_values = torch.cat(self.critic(batch.observations, actions_pi), dim=1)
+        self.critic.requires_grad_(True)
+        actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
+        self._step(self.actor, actor_loss, self.actor_prior)
+        return {**losses, "critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "ent_coef": ent_coef}
+
+    def _critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
+        """Half the mean squared error of the soft Bellman equation, summed over the critics."""
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        with torch.no_grad():
+            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+            next_q_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)
+            next_values = next_q_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
+            targets = batch.rewards + (1 - batch.dones) * discounts * next_values
+        q_values = self.critic(batch.observations, batch.actions)
+        return 0.5 * torch.stack([nn.functional.mse_loss(q, targets) for q in q_values]).sum()
+
+    def _step_ent_coef(self, log_prob: Float[Tensor, "batch 1"]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The temperature before the step, and the loss of the step when it is learned."""
+        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
+            return self.ent_coef_tensor, {}
+        ent_coef = self.log_ent_coef.detach().exp()
+        loss = -(self.log_ent_coef * (log_prob + float(self.target_entropy))).mean()
+        self.ent_coef_optimizer.zero_grad()
+        loss.backward()
+        self.ent_coef_optimizer.step()
+        return ent_coef, {"ent_coef_loss": loss.detach()}
+
+    def _step(self, module: Any, loss: Tensor, prior: Prior) -> None:  # noqa: ANN401
+        """Descend the loss plus the negative log prior per datum."""
+        module.optimizer.zero_grad()
+        loss.backward()
+        prior.add_gradient(module, self.n_prior_data)
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), self.max_grad_norm)
+        module.optimizer.step()
+
+    @property
+    def n_prior_data(self) -> int:
+        """The number of data that divides the prior."""
+        if self.prior_n_data is not None:
+            return self.prior_n_data
+        buffer = self.replay_buffer
+        return 1 if buffer is None else max(buffer.size() * buffer.n_envs, 1)
+
+    def _update_statistics(self, observations: Tensor) -> None:
+        """Add a batch to the running statistics of the input normalisation; all networks use the same ones."""
+        norms = [
+            network.features_extractor.norm
+            for network in (self.actor, self.critic)
+            if isinstance(network.features_extractor, RPPFeatures) and network.features_extractor.norm is not None
+        ]
+        if norms:
+            extractor = self.actor.features_extractor
+            assert isinstance(extractor, RPPFeatures)
+            norms[0].update(extractor.to_rep(observations.float()))
+            for norm in norms[1:]:
+                norm.load_state_dict(norms[0].state_dict())
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        if not all(np.isfinite(array).all() for array in (np.asarray(new_obs), reward)):
+            raise FloatingPointError(
+                f"step {self.num_timesteps}: the environment returned an observation or a reward that is no finite "
+                "number; nothing was learned from it"
+            )
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)

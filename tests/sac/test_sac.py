@@ -1,0 +1,189 @@
+"""The agent as a whole: it learns like SB3's, counts its prior rightly, and survives saving."""
+
+import json
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecNormalize
+
+import envs_reps
+from rpp_rl.sac import RPPSAC, SymmetryCallback
+
+pytestmark = pytest.mark.mujoco
+
+SMALL = {"learning_starts": 50, "buffer_size": 2000, "batch_size": 32, "device": "cpu"}
+
+
+def make_agent(env="Ant-v4", mode="rpp", *, policy=None, **kwargs):
+    """A small agent."""
+    spec = envs_reps.load(env if isinstance(env, str) else "Ant-v4").to_dict()
+    policy_kwargs = {"spec": spec, "mode": mode, "net_arch": [32, 32], **(policy or {})}
+    return RPPSAC("RPPPolicy", env, policy_kwargs=policy_kwargs, **{"seed": 0, **SMALL, **kwargs})
+
+
+def parameters(agent):
+    """All parameters as one vector."""
+    return torch.nn.utils.parameters_to_vector(agent.policy.parameters()).detach().clone()
+
+
+def test_plain_mode_trains_bit_for_bit_like_sb3():
+    ours = make_agent(mode="mlp", policy={"optimizer_kwargs": {"fused": False}}).learn(120)
+    theirs = SAC("MlpPolicy", "Ant-v4", policy_kwargs={"net_arch": [32, 32]}, seed=0, **SMALL).learn(120)
+    assert torch.equal(parameters(ours), parameters(theirs))
+
+
+@pytest.mark.parametrize(
+    ("mode", "policy", "kwargs"),
+    [
+        ("rpp", {}, {"actor_residual_var": 0.1, "critic_residual_var": 0.1}),
+        ("rpp", {"policy_only": True}, {}),
+        ("emlp", {}, {}),
+        ("rpp", {"normalize_obs": True, "layer_norm": True}, {}),
+        (
+            "rpp",
+            {"hidden": "16*R + 4*V + 2*V*V", "activation": "silu", "bilinear": True, "std": "softplus"},
+            {"max_grad_norm": 0.5, "prior_n_data": 10, "actor_equiv_var": 1.0, "target_entropy": -4.0},
+        ),
+        ("rpp", {}, {"ent_coef": 0.2, "gradient_steps": 2}),
+    ],
+    ids=str,
+)
+def test_every_kind_of_agent_learns(mode, policy, kwargs):
+    agent = make_agent(mode=mode, policy=policy, **kwargs)
+    before = parameters(agent)
+    agent.learn(80, callback=SymmetryCallback(log_freq=20))
+    after = parameters(agent)
+    assert after.isfinite().all()
+    assert not torch.equal(before, after)
+
+
+def test_same_seed_same_agent():
+    assert torch.equal(parameters(make_agent().learn(80)), parameters(make_agent().learn(80)))
+
+
+def test_prior_enters_the_gradient_as_minus_log_prior_per_datum():
+    agent = make_agent(actor_equiv_var=2.0, actor_residual_var=0.5, prior_n_data=7)
+    with torch.no_grad():
+        for p in agent.actor.parameters():
+            p.add_(torch.randn_like(p))
+    loss = agent.actor.get_action_dist_params(torch.randn(16, 27))[0].square().mean()
+    actor = list(agent.actor.parameters())
+    energy = agent.actor_prior.energy(agent.actor)
+    expected = torch.autograd.grad(loss + energy / 7, actor, retain_graph=True, allow_unused=True)
+    agent.actor.optimizer.step = lambda: None
+    agent._step(agent.actor, loss, agent.actor_prior)
+    for parameter, gradient in zip(actor, expected, strict=True):
+        if parameter.grad is not None:
+            assert torch.allclose(parameter.grad, gradient, rtol=1e-5, atol=1e-8)
+
+
+def test_small_residual_variance_keeps_the_agent_symmetric():
+    """The prior does what its name says: the smaller the variance, the smaller the residual pathway."""
+    ratios = []
+    for residual_var in (1e-8, None):
+        agent = make_agent(actor_residual_var=residual_var, critic_residual_var=residual_var)
+        agent.set_logger(configure(None, []))
+        agent.learn(150, callback=SymmetryCallback(log_freq=140))
+        ratios.append(agent.logger.name_to_value["rpp/critic_residual_ratio"])
+    assert ratios[0] < 0.5 * ratios[1]
+
+
+def test_symmetry_is_logged_without_touching_the_training():
+    watched = make_agent()
+    watched.set_logger(configure(None, []))
+    watched.learn(90, callback=SymmetryCallback(log_freq=80))
+    record = watched.logger.name_to_value
+    expected = {"rpp/actor_mean_error/r", "rpp/actor_log_std_error/f", "rpp/critic_error/r", "rpp/actor_prior_energy"}
+    assert expected <= set(record)
+    assert 0 <= record["rpp/critic_error/r"] <= 1
+    assert torch.equal(parameters(watched), parameters(make_agent().learn(90)))
+
+
+def test_vec_envs_and_continued_learning(tmp_path):
+    env = make_vec_env("Ant-v4", 2, seed=0)
+    agent = make_agent(env, gradient_steps=-1).learn(100)
+    agent.save(tmp_path / "agent.zip")
+    again = RPPSAC.load(tmp_path / "agent.zip", env=env)
+    again.learn(80, reset_num_timesteps=False)
+    assert again.num_timesteps == 180
+
+
+def test_saved_agent_acts_the_same_in_a_new_process(tmp_path):
+    agent = make_agent(policy={"normalize_obs": True}).learn(80)
+    obs = np.random.default_rng(0).normal(size=(5, 27))
+    agent.save(tmp_path / "agent.zip")
+    np.save(tmp_path / "obs.npy", obs)
+    code = (
+        "import numpy as np, sys; from rpp_rl.sac import RPPSAC; folder = sys.argv[1];"
+        "agent = RPPSAC.load(folder + '/agent.zip', device='cpu');"
+        "np.save(folder + '/actions.npy', agent.predict(np.load(folder + '/obs.npy'), deterministic=True)[0])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert np.array_equal(np.load(tmp_path / "actions.npy"), agent.predict(obs, deterministic=True)[0])
+
+
+def test_loading_restores_networks_optimisers_and_settings(tmp_path):
+    agent = make_agent(actor_residual_var=0.25, max_grad_norm=1.5).learn(80)
+    agent.save(tmp_path / "agent.zip")
+    loaded = RPPSAC.load(tmp_path / "agent.zip")
+    assert torch.equal(parameters(agent), parameters(loaded))
+    assert (loaded.actor_residual_var, loaded.max_grad_norm) == (0.25, 1.5)
+    assert loaded.policy.symmetry == agent.policy.symmetry
+    ours, theirs = (a.actor.optimizer.state_dict()["state"] for a in (agent, loaded))
+    assert all(torch.equal(ours[i]["exp_avg"], theirs[i]["exp_avg"]) for i in ours)
+    fresh = make_agent(seed=5)
+    fresh.set_parameters(agent.get_parameters())
+    assert torch.equal(parameters(fresh), parameters(agent))
+
+
+def test_policy_alone_can_be_saved(tmp_path):
+    agent = make_agent()
+    agent.policy.save(tmp_path / "policy.pth")
+    loaded = type(agent.policy).load(tmp_path / "policy.pth", device="cpu")
+    obs = np.random.default_rng(0).normal(size=(5, 27))
+    assert np.array_equal(loaded.predict(obs, deterministic=True)[0], agent.predict(obs, deterministic=True)[0])
+
+
+def test_arguments_of_the_policy_are_stored_as_plain_json(tmp_path):
+    import zipfile
+
+    make_agent().save(tmp_path / "agent.zip")
+    data = json.loads(zipfile.ZipFile(tmp_path / "agent.zip").read("data"))
+    assert data["policy_kwargs"]["spec"]["env_id"] == "Ant-v4"
+
+
+class Faulty(gym.Wrapper):
+    """An environment whose observation is NaN from the tenth step on."""
+
+    steps = 0
+
+    def step(self, action):
+        obs, *rest = self.env.step(action)
+        self.steps += 1
+        return (obs * np.nan if self.steps == 10 else obs, *rest)
+
+
+def test_nan_observations_stop_the_training():
+    with pytest.raises(FloatingPointError, match="step 10: the environment returned"):
+        make_agent(Faulty(gym.make("Ant-v4"))).learn(50)
+
+
+def test_vec_normalize_is_refused_because_it_breaks_the_symmetry():
+    env = VecNormalize(make_vec_env("Ant-v4", 1))
+    with pytest.raises(ValueError, match="VecNormalize scales every"):
+        make_agent(env)
+    make_agent(env, mode="mlp").learn(60)
+    make_agent(VecNormalize(make_vec_env("Ant-v4", 1), norm_obs=False)).learn(60)
+
+
+@pytest.mark.parametrize("kwargs", [{"actor_equiv_var": 0.0}, {"critic_residual_var": -1.0}], ids=str)
+def test_bad_variances_are_refused(kwargs):
+    with pytest.raises(ValueError, match="must be positive"):
+        make_agent(**kwargs)
