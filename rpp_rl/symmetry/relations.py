@@ -140,7 +140,7 @@ def _conjugation(group: Group) -> Float[ndarray, "n_discrete n_lie n_lie"]:
 
 def _coordinates(group: Group, matrices: ndarray, otherwise: str) -> ndarray:
     basis = group.lie_algebra.reshape(len(group.lie_algebra), -1)
-    flat = matrices.reshape(*matrices.shape[:-2], -1)
+    flat = matrices.reshape(*matrices.shape[:-2], group.d**2)
     coordinates = flat @ np.linalg.pinv(basis)
     if flat.size and np.abs(coordinates @ basis - flat).max() > RELATION_TOLERANCE * max(1.0, np.abs(flat).max()):
         raise ValueError(f"{group}: the Lie algebra {otherwise}")

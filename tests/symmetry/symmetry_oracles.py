@@ -69,11 +69,17 @@ def projector(basis):
 KNOWN = {text: Group.parse(text) for text in GROUPS}
 
 
-def rep_texts(group, max_size=12):
+def _sizes(group):
+    names = {"R": 1, "scalar": 1, "P": 1, "V": group.d, "T(0,1)": group.d}
+    return sorted({**names, "regular": group.order}.items() if group.is_finite else names.items())
+
+
+# Strategies must not call the package: its runtime shape checks disturb the random numbers of the search.
+SIZES = {text: _sizes(group) for text, group in KNOWN.items()}
+
+
+def rep_texts(sizes, max_size=12):
     """Texts of the rep grammar, built from its rules, of a limited size."""
-    sizes = {"R": 1, "scalar": 1, "P": 1, "V": group.d, "T(0,1)": group.d}
-    if group.is_finite:
-        sizes["regular"] = group.order
 
     def extend(inner):
         return st.one_of(
@@ -84,13 +90,13 @@ def rep_texts(group, max_size=12):
             inner.map(lambda term: (f"({term[0]})^2", term[1] ** 2)),
         )
 
-    texts = st.recursive(st.sampled_from(sorted(sizes.items())), extend, max_leaves=3)
+    texts = st.recursive(st.sampled_from(sizes), extend, max_leaves=3)
     return texts.filter(lambda term: term[1] <= max_size).map(lambda term: term[0])
 
 
 @st.composite
 def typed_pairs(draw, groups=GROUPS, max_size=12):
     """A group and the texts of two small reps; the reps themselves are made in the test."""
-    group = KNOWN[draw(st.sampled_from(groups))]
-    texts = rep_texts(group, max_size)
-    return group, draw(texts), draw(texts)
+    text = draw(st.sampled_from(groups))
+    texts = rep_texts(SIZES[text], max_size)
+    return KNOWN[text], draw(texts), draw(texts)

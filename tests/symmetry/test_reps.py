@@ -1,0 +1,391 @@
+"""Representations and their algebra: every operation against its definition, on sampled elements."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from scipy.linalg import block_diag
+from symmetry_oracles import FINITE, GROUPS, KNOWN, typed_pairs
+
+from rpp_rl.symmetry import (
+    Element,
+    Group,
+    Rep,
+    cyclic,
+    dihedral,
+    dihedral_permutation,
+    direct_sum,
+    matrix_rep,
+    product,
+    regular,
+    sign,
+    signed_permutation,
+    special_orthogonal,
+    symmetric,
+    tensor_product,
+    trivial,
+    trivial_group,
+    vector,
+)
+
+D4 = dihedral(4)
+R, P, V = trivial(D4), sign(D4), vector(D4)
+
+
+def elements(group, n=4):
+    rng = np.random.default_rng(0)
+    return [*group.generator_elements(0.7), *(group.sample(rng) for _ in range(n))]
+
+
+def assert_acts(rep, expected):
+    """``rep.rho(g)`` is ``expected(g)`` for generators and sampled elements."""
+    for g in elements(rep.group):
+        wanted = expected(g)
+        np.testing.assert_allclose(rep.rho(g), wanted, atol=1e-9 * max(1.0, np.abs(wanted).max()))
+
+
+@settings(max_examples=60)
+@given(typed_pairs())
+def test_operations_act_by_their_definition(pair):
+    group, first, second = pair
+    a, b = Rep.parse(first, group), Rep.parse(second, group)
+    assert_acts(a + b, lambda g: block_diag(a.rho(g), b.rho(g)))
+    assert_acts(3 * a, lambda g: np.kron(np.eye(3), a.rho(g)))
+    assert_acts(a * b, lambda g: np.kron(a.rho(g), b.rho(g)))
+    assert_acts(a.dual(), lambda g: np.linalg.inv(a.rho(g)).T)
+    assert_acts(a.whole(), a.rho)
+
+
+@settings(max_examples=40)
+@given(typed_pairs(FINITE))
+def test_rho_is_a_homomorphism(pair):
+    group, text, _ = pair
+    rep = Rep.parse(text, group)
+    rho = rep.element_matrices
+    np.testing.assert_allclose(rho, [rep.rho(g) for g in group.elements], atol=1e-12)
+    np.testing.assert_allclose(rho[group.table], rho[:, None] @ rho[None, :], atol=1e-9)
+
+
+def test_wrong_matrices_are_no_homomorphism():
+    """Negative control: the comparison with the table can fail (`Rep` itself does not check relations)."""
+    wrong = Rep("wrong", D4, np.stack([V.generators[0], np.diag([1.0, 2.0])]), V.lie_algebra)
+    rho = wrong.element_matrices
+    assert not np.allclose(rho[D4.table], rho[:, None] @ rho[None, :])
+
+
+@pytest.mark.parametrize("text", [text for text in GROUPS if len(KNOWN[text].lie_algebra)])
+def test_flows_are_one_parameter_subgroups(text):
+    group = KNOWN[text]
+    rep = Rep.parse("V*V + V' + P", group)
+    for k in range(len(group.lie_algebra)):
+
+        def flow(t, k=k):
+            return rep.rho(Element((), tuple(t if i == k else 0.0 for i in range(len(group.lie_algebra)))))
+
+        np.testing.assert_allclose(flow(0.3) @ flow(0.4), flow(0.7), atol=1e-9)
+        step = 1e-6
+        np.testing.assert_allclose((flow(step) - flow(-step)) / (2 * step), rep.lie_algebra[k], atol=1e-7)
+
+
+@pytest.mark.parametrize("text", GROUPS)
+def test_atoms(text):
+    group = KNOWN[text]
+    v = vector(group)
+    assert_acts(trivial(group), lambda g: np.eye(1))
+    assert_acts(sign(group), lambda g: [[np.sign(np.linalg.det(v.rho(g)))]])
+    assert (trivial(group).size, sign(group).size, v.size) == (1, 1, group.d)
+    assert trivial(group).is_trivial
+    assert trivial(group).is_permutation
+
+
+@pytest.mark.parametrize("text", FINITE)
+def test_regular_moves_the_element_h_to_gh(text):
+    group = KNOWN[text]
+    rep = regular(group)
+    assert rep.is_regular
+    assert rep.is_permutation
+    for i, g in enumerate(group.elements):
+        np.testing.assert_array_equal(rep.rho(g)[group.table[i], np.arange(group.order)], np.ones(group.order))
+        np.testing.assert_array_equal(rep.rho(g).sum(0), np.ones(group.order))
+
+
+def test_regular_of_an_infinite_group_is_refused():
+    with pytest.raises(ValueError, match="infinite"):
+        regular(special_orthogonal(3))
+
+
+def test_regular_is_recognised_in_the_order_of_the_elements_only():
+    copy = signed_permutation(D4, regular(D4).generators.argmax(-1).tolist(), [[1] * 8] * 2)
+    assert copy.is_regular
+    order = np.array([1, 0, 2, 3, 4, 5, 6, 7])
+    shuffled = matrix_rep(D4, regular(D4).generators[:, order][:, :, order])
+    assert shuffled.is_permutation
+    assert not shuffled.is_regular
+    assert not (2 * regular(D4)).is_regular
+    assert not (8 * R).is_regular
+    assert not (regular(D4) * P).is_regular
+    assert vector(cyclic(4)).is_regular
+    assert not vector(dihedral_permutation(4)).is_regular
+
+
+def test_large_groups_need_no_list_of_elements():
+    v = vector(symmetric(12))
+    assert not v.is_regular
+    assert not (v * v).is_regular
+    assert v.is_permutation
+    assert v + v == 2 * v
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "flags"),
+    [
+        ("D4", "R + V", (False, True, True)),
+        ("D4", "regular + 2*R", (True, True, True)),
+        ("D4", "P", (False, True, True)),
+        ("D3", "V", (False, False, True)),
+        ("Z3", "V*V", (True, True, True)),
+        ("SO3", "R", (True, True, True)),
+        ("SO3", "V", (False, False, True)),
+        ("O3", "P", (False, True, True)),
+        ("SL2", "V", (False, False, False)),
+        ("SO(1,3)", "V", (False, False, False)),
+        ("1", "V", (True, True, True)),
+    ],
+)
+def test_flags(group, text, flags):
+    rep = Rep.parse(text, KNOWN[group])
+    assert (rep.is_permutation, rep.is_signed_permutation, rep.is_orthogonal) == flags
+
+
+def test_sums_remember_runs_of_equal_summands():
+    rep = 2 * V + R + (V + V) + R + R
+    assert rep.parts == ((2, V), (1, R), (2, V), (2, R))
+    assert rep.size == 11
+    assert (V + V).parts == (2 * V).parts == ((2, V),)
+    assert (2 * (V + R)).parts == ((1, V), (1, R), (1, V), (1, R))
+    assert direct_sum(V) == V
+    assert rep.name == "2*V + R + 2*V + 2*R"
+
+
+def test_equal_matrices_under_other_names_are_one_run():
+    height = signed_permutation(D4, [[0], [0]], [[1], [1]], name="height")
+    assert height == R
+    assert (R + height).parts == ((2, R),)
+
+
+def test_whole_forgets_the_summands_and_nothing_else():
+    rep = 2 * V + R
+    assert rep.whole().parts == ((1, rep.whole()),)
+    assert rep.whole() != rep
+    assert rep.whole().whole() == rep.whole()
+    np.testing.assert_array_equal(rep.whole().generators, rep.generators)
+    assert V.whole() is V
+
+
+def test_tensor_product_is_row_major(rng):
+    a, b = rng.normal(size=2), rng.normal(size=8)
+    for g in D4.elements:
+        image = np.outer(V.rho(g) @ a, regular(D4).rho(g) @ b).ravel()
+        np.testing.assert_allclose((V * regular(D4)).rho(g) @ np.outer(a, b).ravel(), image)
+
+
+def test_tensor_product_keeps_what_structure_it_can():
+    rep = 2 * V + R
+    assert R * rep == rep
+    assert (2 * R) * V == 2 * V
+    assert [(n, part.size) for n, part in (P * rep).parts] == [(2, 2), (1, 1)]
+    assert (P * rep).parts[1][1] == P
+    assert [(n, part.size) for n, part in (rep * V).parts] == [(2, 4), (1, 2)]
+    assert [(n, part.size) for n, part in (V * rep).parts] == [(1, 10)]
+    assert P * P == R
+
+
+@pytest.mark.parametrize(
+    ("rep", "name"),
+    [
+        (V * V, "V*V"),
+        (V * (V * V), "V*(V*V)"),
+        ((V * V) * V, "V*V*V"),
+        (V * (2 * V), "V*(2*V)"),
+        ((2 * V) * V, "2*V*V"),
+        (V * (V + R), "V*(V + R)"),
+        (3 * (V + R).whole(), "3*(V + R)"),
+        (P * (V + R), "P*V + P*R"),
+    ],
+)
+def test_names_tell_how_the_rep_was_built(rep, name):
+    assert rep.name == name
+    if "(V + R)" not in name:
+        assert Rep.parse(name, D4) == rep
+
+
+def test_name_of_a_dual_is_not_that_of_another_rep():
+    v = vector(Group.parse("SL2"))
+    assert (v * v).dual().name == "(V*V)'"
+    assert (v * v.dual()).name == "V*V'"
+    assert (2 * v + v * v).dual().parts == ((2, v.dual()), (1, (v * v).dual()))
+
+
+@settings(max_examples=60)
+@given(typed_pairs())
+def test_name_is_read_back(pair):
+    group, text, _ = pair
+    rep = Rep.parse(text, group)
+    for part in {part for _, part in rep.parts} | {rep}:
+        back = Rep.parse(part.name, group)
+        assert (back.size, back.name) == (part.size, part.name)
+        np.testing.assert_allclose(back.generators, part.generators, atol=1e-12)
+
+
+@settings(max_examples=40)
+@given(typed_pairs(("Z2", "D2", "D4", "D4perm", "S3", "Z2xZ2", "1")))
+def test_abs_drops_signs(pair):
+    group, text, _ = pair
+    rep = Rep.parse(text, group)
+    assert_acts(rep.abs(), lambda g: np.abs(rep.rho(g)))
+    assert rep.abs().is_permutation
+    assert rep.abs().abs() == rep.abs()
+
+
+def test_abs_of_permutations_is_the_same_and_of_rotations_refused():
+    assert regular(D4).abs() == regular(D4)
+    assert (P + R).abs() == 2 * R
+    with pytest.raises(ValueError, match="only a signed permutation has an absolute value, got V of D3"):
+        vector(dihedral(3)).abs()
+
+
+@pytest.mark.parametrize("text", ["SL2", "SL3", "SO(1,3)"])
+def test_duals_of_lengthless_groups_pair_to_an_invariant(text, rng):
+    v = vector(KNOWN[text])
+    assert v.dual() != v
+    x, y = rng.normal(size=(2, v.size))
+    for g in elements(v.group):
+        np.testing.assert_allclose((v.dual().rho(g) @ x) @ (v.rho(g) @ y), x @ y, rtol=1e-6)
+
+
+def test_dual_of_an_orthogonal_rep_is_itself():
+    rep = vector(special_orthogonal(3))
+    assert rep.dual() is rep
+
+
+def test_restriction_to_a_subgroup():
+    turns, mirror = cyclic(4), cyclic(2)
+    rep = 2 * V + P + regular(D4)
+    by_turns = rep.restrict(turns, [Element((0,), ())])
+    assert by_turns.group == turns
+    np.testing.assert_array_equal(by_turns.generators[0], rep.generators[0])
+    assert [(n, part.size) for n, part in by_turns.parts] == [(2, 2), (1, 1), (1, 8)]
+    assert by_turns.parts[1][1] == trivial(turns)
+    by_mirror = (R + P).restrict(mirror, [Element((0, 1), ())])
+    assert by_mirror == trivial(mirror) + sign(mirror)
+    assert (R + P).restrict(turns, [Element((0,), ())]) == 2 * trivial(turns)
+
+
+def test_restriction_to_the_trivial_group_keeps_the_size():
+    rep = (2 * V + regular(D4)).restrict(trivial_group(), [])
+    assert rep.size == 12
+    assert [(n, part.size) for n, part in rep.parts] == [(2, 2), (1, 8)]
+    assert rep.is_permutation
+
+
+def test_restriction_of_rotations_to_one_axis():
+    so3, so2 = special_orthogonal(3), special_orthogonal(2)
+    rep = vector(so3).restrict(so2, [], np.array([[1.0, 0.0, 0.0]]))
+    np.testing.assert_array_equal(rep.lie_algebra[0], so3.lie_algebra[0])
+    quarter = rep.rho(Element((), (np.pi / 2,)))
+    np.testing.assert_allclose(quarter, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-12)
+    with pytest.raises(ValueError, match="does not represent SO2"):
+        vector(so3).restrict(so2, [], np.array([[2.5, 0.0, 0.0]]))
+
+
+def test_restriction_of_a_circle_to_its_polygon_is_exact():
+    """Half a turn of D6 is -1 without rounding errors, so that it stays a signed permutation."""
+    rep = vector(dihedral(6)).restrict(cyclic(2), [Element((0, 0, 0), ())])
+    assert rep.is_signed_permutation
+    eighth = vector(special_orthogonal(2)).restrict(cyclic(4), [Element((), (np.pi / 2,))])
+    assert eighth.is_signed_permutation
+
+
+def test_pull_back_along_a_projection():
+    """A homomorphism that is no inclusion: the vector of the first factor as a rep of the product."""
+    first, second = dihedral(4), cyclic(2)
+    both = product(first, second)
+    rep = vector(first).restrict(both, [Element((0,), ()), Element((1,), ()), Element((), ())])
+    np.testing.assert_array_equal(rep.generators, [*first.generators, np.eye(2)])
+
+
+@pytest.mark.parametrize("rep", [R, V, regular(D4)], ids=repr)
+def test_images_that_break_the_relations_of_the_subgroup_are_refused(rep):
+    """Also where the rep cannot tell, such as the trivial one."""
+    with pytest.raises(ValueError, match="the restriction does not represent Z3"):
+        rep.restrict(cyclic(3), [Element((0,), ())])
+    with pytest.raises(ValueError, match="got 2 and 0 matrices"):
+        rep.restrict(cyclic(2), [Element((1,), ()), Element((1,), ())])
+
+
+def test_groups_are_never_mixed():
+    """D4 of the plane and D4 of four points have the same name in the books and different matrices."""
+    other = vector(dihedral_permutation(4))
+    for mix in (lambda: V + other, lambda: V * other, lambda: direct_sum(V, other), lambda: tensor_product(V, other)):
+        with pytest.raises(ValueError, match="D4perm"):
+            mix()
+    assert trivial(D4) != trivial(dihedral_permutation(4))
+    with pytest.raises(ValueError, match="exactly one group"):
+        direct_sum()
+
+
+def test_groups_equal_by_content_mix():
+    twin = Group("legs", D4.generators, D4.lie_algebra)
+    assert V + vector(twin) == 2 * V
+
+
+@pytest.mark.parametrize("copies", [0, -1])
+def test_no_copies_are_refused(copies):
+    with pytest.raises(ValueError, match="positive count"):
+        copies * V
+
+
+def test_other_things_are_no_reps():
+    with pytest.raises(TypeError):
+        V + 1
+    with pytest.raises(TypeError):
+        V * 2
+
+
+@pytest.mark.parametrize("make", [lambda: 10**9 * V, lambda: 10**9 * (V + R), lambda: (80 * V) * (80 * V)])
+def test_reps_too_large_to_write_down_are_refused(make):
+    with pytest.raises(ValueError, match="would have size"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("generators", "lie_algebra", "message"),
+    [
+        (np.eye(2)[None], np.zeros((0, 2, 2)), "needs stacks of shape"),
+        (np.stack([np.eye(2)] * 2), np.zeros((0, 3, 3)), "needs stacks of shape"),
+        (np.stack([np.eye(2)] * 2), np.zeros((1, 2, 2)), "needs stacks of shape"),
+        (np.zeros((2, 2, 3)), np.zeros((0, 3, 3)), "square"),
+        (np.full((2, 2, 2), np.inf), np.zeros((0, 2, 2)), "finite"),
+    ],
+)
+def test_stacks_that_do_not_fit_the_group_are_refused(unchecked_shapes, generators, lie_algebra, message):
+    with pytest.raises(ValueError, match=message):
+        Rep("bad", D4, generators, lie_algebra)
+
+
+def test_equality_and_hash_are_by_content():
+    twin = matrix_rep(D4, V.generators, name="another name")
+    assert twin == V
+    assert hash(twin) == hash(V)
+    assert V != P * V
+    assert V != "V"
+    assert len({V, twin, 2 * V, V + twin, (2 * V).whole()}) == 3
+
+
+def test_matrices_are_read_only():
+    for array in (V.generators, V.lie_algebra, V.element_matrices):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+
+
+def test_repr_names_group_and_size():
+    assert repr(2 * V + R) == "Rep(2*V + R, group=D4, size=5)"
