@@ -85,14 +85,10 @@ class SACConfig:
         None, "factor on the fresh last layer of the actor; absent for 0.01 with a symmetry and 1 without", at_least=0
     )
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
-    actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; absent for none")
-    actor_residual_var: float | None = setting(None, "prior variance of the actor's residual pathway; absent for none")
-    critic_equiv_var: float | None = setting(
-        None, "prior variance of the critics' equivariant pathway; absent for none"
-    )
-    critic_residual_var: float | None = setting(
-        None, "prior variance of the critics' residual pathway; absent for none"
-    )
+    actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; null for none")
+    actor_residual_var: float | None = setting(1e-5, "prior variance of the actor's residual pathway; null for none")
+    critic_equiv_var: float | None = setting(None, "prior variance of the critics' equivariant pathway; null for none")
+    critic_residual_var: float | None = setting(1e-5, "prior variance of the critics' residual pathway; null for none")
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )

@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from rpp_rl.nn import Prior, shared_weights
+from rpp_rl.nn import Mode, Prior, shared_weights
 from rpp_rl.sac.policies import RPPCritic, RPPFeatures, RPPSACPolicy
 
 
@@ -29,7 +29,8 @@ class RPPSAC(SAC):
         policy: ``"RPPPolicy"``.
         env: The environment, or its id.
         actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no prior.
-        actor_residual_var: Prior variance of the actor's residual weights; None for no prior.
+        actor_residual_var: Prior variance of the actor's residual weights; None for no prior. Residual variances
+            count in ``rpp`` mode only: alone, a pathway is no residual.
         critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no prior.
         critic_residual_var: Prior variance of the critics' residual weights; None for no prior.
         prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
@@ -50,9 +51,9 @@ class RPPSAC(SAC):
         env: GymEnv | str | None = None,
         *,
         actor_equiv_var: float | None = None,
-        actor_residual_var: float | None = None,
+        actor_residual_var: float | None = 1e-5,
         critic_equiv_var: float | None = None,
-        critic_residual_var: float | None = None,
+        critic_residual_var: float | None = 1e-5,
         prior_n_data: int | None = None,
         max_grad_norm: float | None = None,
         _init_setup_model: bool = True,
@@ -71,15 +72,19 @@ class RPPSAC(SAC):
     @property
     def actor_prior(self) -> Prior:
         """The prior of the actor's parameters."""
-        return Prior(self.actor_equiv_var, self.actor_residual_var)
+        return _prior(self.policy.mode, self.actor_equiv_var, self.actor_residual_var)
 
     @property
     def critic_prior(self) -> Prior:
         """The prior of the critics' parameters."""
-        return Prior(self.critic_equiv_var, self.critic_residual_var)
+        return _prior(self.policy.critic_mode, self.critic_equiv_var, self.critic_residual_var)
 
     def _setup_model(self) -> None:
-        _ = self.actor_prior, self.critic_prior  # refuse bad variances before building anything
+        for equiv_var, residual_var in (
+            (self.actor_equiv_var, self.actor_residual_var),
+            (self.critic_equiv_var, self.critic_residual_var),
+        ):
+            Prior(equiv_var, residual_var)  # refuse bad variances before anything is built
         vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
         if (
             isinstance(vec_normalize, VecNormalize)
@@ -205,3 +210,7 @@ class RPPSAC(SAC):
                 "number; nothing was learned from it"
             )
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+
+def _prior(mode: Mode, equiv_var: float | None, residual_var: float | None) -> Prior:
+    return Prior(None if mode == "mlp" else equiv_var, residual_var if mode == "rpp" else None)
