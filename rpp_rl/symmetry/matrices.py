@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.linalg import block_diag
 
 
 def matrix_key(matrix: ndarray) -> bytes:
@@ -49,7 +48,12 @@ def snapped(array: ndarray, tolerance: float = 1e-12) -> ndarray:
 def block_diagonals(stacks: Sequence[ndarray]) -> Float[ndarray, "n d d"]:
     """The stack whose k-th matrix has the k-th matrices of all given stacks along its diagonal."""
     size = sum(stack.shape[-1] for stack in stacks)
-    return np.array([block_diag(*matrices) for matrices in zip(*stacks, strict=True)]).reshape(-1, size, size)
+    matrices, at = np.zeros((len(stacks[0]), size, size)), 0
+    for stack in stacks:
+        end = at + stack.shape[-1]
+        matrices[:, at:end, at:end] = stack
+        at = end
+    return matrices
 
 
 def kroneckers(a: ndarray, b: ndarray) -> Float[ndarray, "n d d"]:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from functools import reduce
+from math import prod
 
 from rpp_rl.symmetry.constructors import regular, sign, trivial, vector
 from rpp_rl.symmetry.groups import Group
 from rpp_rl.symmetry.irreps import irrep
-from rpp_rl.symmetry.reps import MAX_SIZE, Rep, direct_sum, tensor_product
+from rpp_rl.symmetry.reps import MAX_SIZE, Rep, direct_sum, require_size, tensor_product
 
 MAX_LENGTH = 1000
 """Longest text that is read, which also bounds the depth of parentheses."""
@@ -97,7 +98,7 @@ class _Parser:
                 copies *= count
             if not self._accept("*"):
                 break
-        return copies * reduce(tensor_product, factors or [trivial(self.group)])
+        return copies * self._tensor(factors)
 
     def _factor(self) -> Rep:
         rep = self._name()
@@ -108,8 +109,12 @@ class _Parser:
             power = self._count()
             if power is None:
                 raise self._error(token)
-            rep = reduce(tensor_product, power * [rep])
+            rep = self._tensor(power * [rep])
         return rep
+
+    def _tensor(self, factors: list[Rep]) -> Rep:
+        require_size(prod(factor.size for factor in factors), repr(self.text))
+        return reduce(tensor_product, factors, trivial(self.group))
 
     def _name(self) -> Rep:
         if not self.tokens:
@@ -128,5 +133,5 @@ class _Parser:
             return irrep(self.group, *numbers)
         if token.startswith("T"):
             v = vector(self.group)
-            return reduce(tensor_product, numbers[0] * [v] + numbers[1] * [v.dual()], trivial(self.group))
+            return self._tensor(numbers[0] * [v] + numbers[1] * [v.dual()])
         raise self._error(token)

@@ -119,7 +119,7 @@ class Rep:
         """``n * rep``: n concatenated copies."""
         if copies < 1:
             raise ValueError(f"a multiple of {self.name} needs a positive count, got {copies}")
-        _require_size(copies * self.size, f"{copies}*{_term(self.name)}")
+        require_size(copies * self.size, f"{copies}*({self.name})")
         return sum_of_runs(copies * list(self.runs) if self.runs else [(copies, self)])
 
     def __mul__(self, other: Rep) -> Rep:
@@ -133,7 +133,7 @@ class Rep:
         if self.runs:
             return sum_of_runs([(count, part.dual()) for count, part in self.runs])
         generators = np.array([snapped(np.linalg.inv(h).T) for h in self.generators]).reshape(self.generators.shape)
-        return Rep(f"{_atom(self.name)}'", self.group, generators, -np.swapaxes(self.lie_algebra, -1, -2))
+        return Rep(_wrapped(self.name, "+", "*") + "'", self.group, generators, -np.swapaxes(self.lie_algebra, -1, -2))
 
     def abs(self) -> Rep:
         """The permutation left when the signs of a signed permutation are dropped: how a standard deviation transforms.
@@ -243,7 +243,7 @@ def tensor_product(a: Rep, b: Rep) -> Rep:
     """
     if a.group != b.group:
         raise ValueError(f"a tensor product needs reps of one group, got {a.group!r} and {b.group!r}")
-    _require_size(a.size * b.size, f"{a.name}*{b.name}")
+    require_size(a.size * b.size, f"{a.name}*{b.name}")
     runs: list[tuple[int, Rep]] = []
     for count, part in a.parts:
         if part.is_trivial:
@@ -259,24 +259,20 @@ def _tensor_of_wholes(a: Rep, b: Rep) -> Rep:
     generators = kroneckers(a.generators, b.generators)
     eyes_a, eyes_b = (np.broadcast_to(np.eye(rep.size), rep.lie_algebra.shape) for rep in (a, b))
     lie_algebra = kroneckers(a.lie_algebra, eyes_b) + kroneckers(eyes_a, b.lie_algebra)
-    return Rep(f"{_term(a.name)}*{_atom(b.name)}", a.group, generators, lie_algebra)
+    return Rep(_wrapped(a.name, "+") + "*" + _wrapped(b.name, "+", "*"), a.group, generators, lie_algebra)
 
 
 def _unsigned(part: Rep) -> Rep:
     return part if part.is_permutation else Rep(f"|{part.name}|", part.group, np.abs(part.generators), part.lie_algebra)
 
 
-def _term(name: str) -> str:
-    """The name as the first factor of a product: sums in parentheses."""
-    return f"({name})" if " + " in name else name
+def _wrapped(name: str, *operators: str) -> str:
+    """The name in parentheses where one of the operators occurs in it."""
+    return f"({name})" if any(operator in name for operator in operators) else name
 
 
-def _atom(name: str) -> str:
-    """The name as a later factor or before a dual: sums and products in parentheses."""
-    return f"({name})" if " + " in name or "*" in name else name
-
-
-def _require_size(size: int, name: str) -> None:
+def require_size(size: int, name: str) -> None:
+    """Refuse a rep whose matrices would not fit in memory, before they are made."""
     if size > MAX_SIZE:
         raise ValueError(f"the representation {name} would have size {size}; the largest supported is {MAX_SIZE}")
 
@@ -291,8 +287,8 @@ def sum_of_runs(runs: Sequence[tuple[int, Rep]]) -> Rep:
             merged.append((count, part))
     if len(merged) == 1 and merged[0][0] == 1:
         return merged[0][1]
-    name = " + ".join(part.name if count == 1 else f"{count}*{_term(part.name)}" for count, part in merged)
-    _require_size(sum(count * part.size for count, part in merged), name)
+    name = " + ".join(part.name if count == 1 else f"{count}*" + _wrapped(part.name, "+") for count, part in merged)
+    require_size(sum(count * part.size for count, part in merged), name)
     summands = [part for count, part in merged for _ in range(count)]
     generators = block_diagonals([part.generators for part in summands])
     lie_algebra = block_diagonals([part.lie_algebra for part in summands])

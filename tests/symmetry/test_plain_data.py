@@ -1,0 +1,97 @@
+"""Representations as JSON values: the same numbers come back, and broken data are refused."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from symmetry_oracles import typed_pairs
+
+from rpp_rl.symmetry import Group, Rep, dihedral, regular, sign, signed_permutation, trivial, trivial_group, vector
+
+D4 = dihedral(4)
+LEGS = signed_permutation(D4, [[1, 0], [0, 1]], [[-1, 1], [1, -1]], name="legs")
+
+
+def through_json(rep, group=None):
+    return Rep.from_dict(json.loads(json.dumps(rep.to_dict())), rep.group if group is None else group)
+
+
+@settings(max_examples=50)
+@given(typed_pairs())
+def test_round_trip_is_exact(pair):
+    group, text, _ = pair
+    rep = Rep.parse(text, group)
+    for original in (rep, rep.whole()):
+        back = through_json(original, Group.from_dict(json.loads(json.dumps(group.to_dict()))))
+        assert back == original
+        assert back.name == original.name
+        assert [part.name for _, part in back.parts] == [part.name for _, part in original.parts]
+        np.testing.assert_array_equal(back.generators, original.generators)
+
+
+@pytest.mark.parametrize("text", ["1", "SO3", "O3", "Z2", "D3"])
+def test_every_kind_of_group_keeps_size_and_split(text):
+    group = Group.parse(text)
+    rep = 3 * trivial(group) + vector(group) * vector(group)
+    assert through_json(rep).parts == rep.parts
+
+
+def test_signed_permutations_are_written_as_lists():
+    assert (2 * LEGS).to_dict() == {
+        "parts": [
+            {
+                "count": 2,
+                "name": "legs",
+                "size": 2,
+                "perms": [[1, 0], [0, 1]],
+                "signs": [[-1, 1], [1, -1]],
+            }
+        ]
+    }
+    assert "generators" in vector(dihedral(3)).to_dict()["parts"][0]
+
+
+def test_rep_of_another_group_is_refused():
+    with pytest.raises(ValueError, match="legs does not represent D3"):
+        through_json(LEGS, dihedral(3))
+    with pytest.raises(ValueError, match="2 permutations"):
+        through_json(LEGS, Group.parse("Z2"))
+    with pytest.raises(ValueError, match="generators"):
+        through_json(LEGS, trivial_group())
+
+
+def broken(rep, **change):
+    data = rep.to_dict()
+    data["parts"][0].update(change)
+    data["parts"][0] = {key: value for key, value in data["parts"][0].items() if value is not None}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "a representation needs the keys parts; missing: parts"),
+        ({"parts": []}, "at least one part"),
+        (broken(LEGS, signs=[[1, 1], [1, -1]]), "legs does not represent D4"),
+        (broken(LEGS, signs=[[3, 1], [1, -1]]), "signs must be 1 or -1"),
+        (broken(LEGS, perms=[[1, 1], [0, 1]]), "expected permutations"),
+        (broken(LEGS, size=3), "legs: expected matrices of size 3, got 2"),
+        (broken(LEGS, count=0), "positive count"),
+        (broken(LEGS, name=None, count=None), "missing: count, name"),
+        (broken(LEGS, signs=None), "missing: signs"),
+        (broken(vector(dihedral(3)), size=4), r"expected matrices of shape \(4, 4\), got \(2, 2\)"),
+        (broken(vector(dihedral(3)), generators=[[[2.0]], [[1.0]]], size=1), "V does not represent D4"),
+        (broken(vector(dihedral(3)), generators=None), "missing: generators"),
+        (broken(vector(dihedral(3))), "V does not represent D4"),
+        (broken(vector(dihedral(3)), generators=[[[float("nan")]], [[1.0]]], size=1), "finite"),
+    ],
+)
+def test_broken_data_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        Rep.from_dict(data, D4)
+
+
+def test_parts_that_are_equal_by_content_become_one_run():
+    data = {"parts": regular(D4).to_dict()["parts"] * 2 + sign(D4).to_dict()["parts"]}
+    assert Rep.from_dict(data, D4) == 2 * regular(D4) + sign(D4)
