@@ -45,6 +45,15 @@ class EquivariantMatrix(nn.Module):
         self.n_columns = len(grid[0])
         self.sizes = [block.n_coefficients for row in grid for block in row]
         self.n_coefficients = sum(self.sizes)
+        self.row_sizes = [sum(block.n_coefficients for block in row) for row in grid]
+        self.row_entries = [row[0].n_out * row[0].size_out * rep_in.size for row in grid]
+
+    def unit_scales(self) -> list[float]:
+        """For each row of blocks the standard deviation of its coefficients at which W has entries of mean square 1.
+
+        Q is orthonormal: the mean of ‖W‖² is the sum of the coefficients' variances.
+        """
+        return [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
 
     def forward(
         self, coefficients: Float[Tensor, " n_coefficients"], residual: Float[Tensor, "out in"] | None = None
@@ -90,8 +99,9 @@ class BlockMatrix(nn.Module):
 class RPPLinear(nn.Module):
     """y = (A + B) x + (a + b): A and a are equivariant, B and b free (Finzi, Benton & Wilson 2021, arXiv:2112.01388).
 
-    The mode decides which pathways exist. A fresh layer has the scale of ``nn.Linear``: entries of W have variance
-    1/(3 in) on average. In ``rpp`` mode the residual pathway starts at zero, the most probable value of its prior.
+    The mode decides which pathways exist. A fresh layer has the scale of ``nn.Linear``: in the rows of every output
+    summand the entries of W have variance 1/(3 in) on average. In ``rpp`` mode the residual pathway starts at zero, the
+    most probable value of its prior. In ``mlp`` mode the layer draws exactly what ``nn.Linear`` would draw.
 
     Args:
         rep_in: How the input transforms; ``in = rep_in.size``.
@@ -106,6 +116,16 @@ class RPPLinear(nn.Module):
 
     Raises:
         ValueError: If the reps belong to different groups or the mode is unknown.
+
+    >>> from rpp_rl.symmetry import cyclic, vector
+    >>> V = vector(cyclic(2))  # (right, left), swapped by the mirror
+    >>> layer = RPPLinear(3 * V, V)
+    >>> layer.equiv_weight.shape, layer.residual_weight.shape
+    (torch.Size([6]), torch.Size([2, 6]))
+    >>> x = torch.tensor([1.0, 0.0, 2.0, 5.0, 0.0, 0.0])
+    >>> mirrored = torch.tensor([0.0, 1.0, 5.0, 2.0, 0.0, 0.0])
+    >>> torch.allclose(layer(mirrored), layer(x).flip(0))
+    True
     """
 
     equiv_weight: nn.Parameter | None
@@ -117,6 +137,9 @@ class RPPLinear(nn.Module):
     def __init__(self, rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp") -> None:
         super().__init__()
         require_mode(mode)
+        if rep_in.group != rep_out.group:
+            names = [f"{rep.name} of {rep.group}" for rep in (rep_in, rep_out)]
+            raise ValueError(f"no common group: rep_in is {names[0]}, rep_out is {names[1]}")
         self.rep_in, self.rep_out, self.mode = rep_in, rep_out, mode
         self.shared: tuple[Tensor, Tensor] | None = None
         names = ("equiv_weight", "equiv_bias", "residual_weight", "residual_bias")
@@ -124,7 +147,7 @@ class RPPLinear(nn.Module):
             self.register_parameter(name, None)
         if mode != "mlp":
             self.weight_matrix = EquivariantMatrix(rep_in, rep_out)
-            self.register_buffer("bias_basis", *_invariants(rep_out))
+            self.register_buffer("bias_basis", *invariant_basis(rep_out))
             self.equiv_weight = nn.Parameter(torch.empty(self.weight_matrix.n_coefficients))
             self.equiv_bias = nn.Parameter(torch.empty(self.bias_basis.shape[1]))
         if mode != "emlp":
@@ -136,18 +159,18 @@ class RPPLinear(nn.Module):
     def reset_parameters(self) -> None:
         """Draw fresh parameters at the scale of ``nn.Linear``; the residual of an ``rpp`` layer is zero."""
         bound = self.rep_in.size**-0.5
-        for equiv, residual, n_entries in (
-            (self.equiv_weight, self.residual_weight, self.rep_out.size * self.rep_in.size),
-            (self.equiv_bias, self.residual_bias, self.rep_out.size),
-        ):
-            if equiv is not None:
-                # Q is orthonormal: E‖W‖² = n_weight·Var(β), which must be n_entries times the variance bound²/3.
-                scale = bound * (n_entries / max(equiv.numel(), 1)) ** 0.5
-                nn.init.uniform_(equiv, -scale, scale)
-            if residual is not None and equiv is not None:
-                nn.init.zeros_(residual)
-            elif residual is not None:
-                nn.init.uniform_(residual, -bound, bound)
+        for parameter in (self.equiv_weight, self.equiv_bias, self.residual_weight, self.residual_bias):
+            if parameter is not None:
+                nn.init.uniform_(parameter, -bound, bound)
+        if self.equiv_weight is not None and self.equiv_bias is not None:
+            rows = self.equiv_weight.split(self.weight_matrix.row_sizes)
+            for row, scale in zip(rows, self.weight_matrix.unit_scales(), strict=True):
+                row.mul_(scale)
+            # An invariant vector with k equal entries has entries k^-1/2.
+            self.equiv_bias.mul_(self.bias_basis.pow(4).sum(0).rsqrt())
+        if self.mode == "rpp":
+            for residual in (self.residual_weight, self.residual_bias):
+                nn.init.zeros_(_present(residual))
 
     def weight(self) -> Float[Tensor, "out in"]:
         """W = A + B."""
@@ -208,7 +231,7 @@ def _present(parameter: nn.Parameter | None) -> nn.Parameter:
     return parameter
 
 
-def _invariants(rep: Rep) -> tuple[Float[Tensor, "size n_bias"], bool]:
+def invariant_basis(rep: Rep) -> tuple[Float[Tensor, "size n_invariant"], bool]:
     """Orthonormal invariant vectors of ``rep`` as columns, and whether they must be saved with the state dict."""
     one = trivial(rep.group)
     columns = equivariant_basis(one, rep)[..., 0].T

@@ -9,6 +9,7 @@ from numpy import ndarray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
+from rpp_rl.nn.linear import invariant_basis
 from rpp_rl.symmetry import Rep, equivariant_basis, trivial
 
 EPSILON = 1e-6
@@ -107,20 +108,16 @@ class EquivariantLayerNorm(nn.Module):
         ValueError: If the rep is not orthogonal.
     """
 
-    invariants: Tensor
+    bias_basis: Tensor
 
     def __init__(self, rep: Rep) -> None:
         super().__init__()
         _require_orthogonal(rep, "equivariant layer norm")
         self.rep_in = self.rep_out = rep
         self.runs = [(count, part.size) for count, part in rep.parts]
-        invariants = equivariant_basis(trivial(rep.group), rep)[..., 0]
-        is_canonical = rep.group.is_finite and rep.is_signed_permutation
-        self.register_buffer(
-            "invariants", torch.as_tensor(invariants, dtype=torch.get_default_dtype()), persistent=not is_canonical
-        )
+        self.register_buffer("bias_basis", *invariant_basis(rep))
         self.scale = nn.Parameter(torch.ones(sum(count for count, _ in self.runs)))
-        self.bias = nn.Parameter(torch.zeros(len(invariants)))
+        self.bias = nn.Parameter(torch.zeros(self.bias_basis.shape[1]))
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Normalise the length, then scale each summand."""
@@ -130,7 +127,7 @@ class EquivariantLayerNorm(nn.Module):
             [s[:, None].expand(-1, size).flatten() for s, (_, size) in zip(scales, self.runs, strict=True)]
         )
         normalised = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
-        return normalised * scale + self.bias @ self.invariants
+        return normalised * scale + self.bias_basis @ self.bias
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

@@ -1,0 +1,63 @@
+"""Groups, random networks and the equivariance error of torch modules."""
+
+import numpy as np
+import pytest
+import torch
+
+from rpp_rl.symmetry import Group, Rep, equivariance_errors
+
+FINITE = ("Z2", "Z4", "D4", "D4perm", "Z2xZ2", "S3")
+LIE = ("SO2", "O2", "SO3", "O3")
+EQUIVARIANCE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=FINITE + LIE)
+def group(request):
+    """Every kind of group in turn."""
+    return Group.parse(request.param)
+
+
+@pytest.fixture(params=FINITE)
+def finite_group(request):
+    """Every kind of finite group in turn."""
+    return Group.parse(request.param)
+
+
+@pytest.fixture
+def equivariance_tolerance(dtype):
+    """The relative error that rounding may leave in an equivariant network."""
+    return EQUIVARIANCE_TOLERANCE[dtype]
+
+
+@pytest.fixture
+def error(rng):
+    """``error(function, rep_in, rep_out)``: the largest relative error over all generators and some random elements."""
+
+    def largest(function, rep_in: Rep, rep_out: Rep | None = None) -> float:
+        def call(x: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return function(torch.as_tensor(x, dtype=torch.get_default_dtype())).numpy()
+
+        elements = [*rep_in.group.generator_elements(), *(rep_in.group.sample(rng) for _ in range(3))]
+        x = rng.normal(size=(16, rep_in.size))
+        return max(equivariance_errors(call, rep_in, rep_out or rep_in, x, elements))
+
+    return largest
+
+
+@pytest.fixture
+def shake():
+    """``shake(module)`` moves every parameter, so that no test passes because of zeros."""
+
+    def move(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(scale * torch.randn_like(parameter))
+        return module
+
+    return move
