@@ -28,7 +28,14 @@ FLAGS = {
     "save_freq": ("--save-freq",),
     "save_replay_buffer": ("--save-replay-buffer",),
 }
-TEXT = {"env", "group", "device", "vec_env", "log_folder", "tensorboard_log"}
+TEXT = {
+    "env": "ID",
+    "group": "NAME",
+    "device": "DEVICE",
+    "vec_env": "{dummy,subproc}",
+    "log_folder": "FOLDER",
+    "tensorboard_log": "FOLDER",
+}
 SWITCHES = {"policy_only", "save_replay_buffer"}
 MAPPINGS = {"env_kwargs"}
 
@@ -80,7 +87,11 @@ def train_sac_parser() -> argparse.ArgumentParser:
         epilog="A setting given as a flag beats the one in the file, which beats the default.",
     )
     modes = parser.add_mutually_exclusive_group()
-    for mode, text in (("rpp", "symmetry as a soft prior"), ("emlp", "symmetry as a law"), ("mlp", "plain networks")):
+    for mode, text in (
+        ("rpp", "symmetry as a soft prior"),
+        ("emlp", "symmetry as a law"),
+        ("mlp", "plain networks (default)"),
+    ):
         modes.add_argument(
             f"--{mode}", dest="mode", action="store_const", const=mode, default=argparse.SUPPRESS, help=text
         )
@@ -114,7 +125,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None
     elif field.name in MAPPINGS:
         options |= {"action": KeyValues, "nargs": "+", "metavar": "KEY:VALUE"}
     else:
-        options |= {"type": str if field.name in TEXT else yaml_value, "metavar": field.name.upper()}
+        is_text = field.name in TEXT
+        options |= {"type": str if is_text else yaml_value, "metavar": TEXT[field.name] if is_text else "N"}
     parser.add_argument(*FLAGS[field.name], **options)
 
 
