@@ -78,7 +78,6 @@ class EquivariantNorm(nn.Module):
         self.running_count.add_(len(x))
         weight = len(x) / self.running_count
         spread = self.orbit_average @ (mean - self.running_mean).square()
-        # lerp, because (1 − weight) · var rounds to var after many batches and the variance would only grow.
         self.running_var.lerp_(var + (1 - weight) * spread, weight)
         self.running_mean.lerp_(mean, weight)
 

@@ -1,0 +1,82 @@
+"""The structured bilinear layer against W(x) x with a matrix for every sample."""
+
+import pytest
+import torch
+
+from rpp_rl.nn import Bilinear
+from rpp_rl.symmetry import Group, Rep, trivial
+
+GROUPS = ("Z2", "D4", "Z2xZ2", "S3", "SO2", "O2", "SO3", "O3")
+
+
+def naive(layer: Bilinear, x: torch.Tensor) -> torch.Tensor:
+    """x + c W(x) x for one sample, W(x) assembled entry by entry: s_j from pairs of parts, parts from scalars."""
+    copies, scalars, at = [], [], 0
+    for run, (count, part) in enumerate(layer.rep_in.parts):
+        for k in range(count):
+            place = slice(at, at + part.size)
+            if part == trivial(layer.rep_in.group):
+                scalars.append(at)
+            else:
+                copies.append((run, k, place))
+            at += part.size
+    matrix = torch.zeros(at, at)
+    pairs = [(a, b) for a in copies for b in copies if a[0] == b[0]]
+    for pair, (first, second) in enumerate(pairs):
+        for j, scalar in enumerate(scalars):
+            matrix[scalar, second[2]] += layer.to_scalars[j, pair] * x[first[2]]
+        size = first[2].stop - first[2].start
+        mixing = sum(layer.to_parts[pair, s] * x[scalar] for s, scalar in enumerate(scalars))
+        matrix[first[2], second[2]] += mixing * torch.eye(size)
+    return x + layer.scale * matrix @ x
+
+
+@pytest.mark.parametrize("text", ["3*R + 2*V", "2*R + V + 3*P + R", "V + 2*R + V + 2*V*V + R"])
+@pytest.mark.parametrize("name", GROUPS)
+@torch.no_grad()
+def test_layer_is_the_quadratic_map_it_claims_to_be(name, text, dtype, tolerance):
+    layer = Bilinear(Rep.parse(text, Group.parse(name)), scale=0.5)
+    x = torch.randn(4, layer.rep_in.size)
+    expected = torch.stack([naive(layer, row) for row in x])
+    torch.testing.assert_close(layer(x), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("text", ["3*R + 2*V", "V + 2*R + 2*P + V*V + R"])
+@pytest.mark.parametrize("name", GROUPS)
+def test_layer_is_equivariant(name, text, error, equivariance_tolerance):
+    layer = Bilinear(Rep.parse(text, Group.parse(name)), scale=1.0)
+    assert error(layer, layer.rep_in) < 2 * equivariance_tolerance
+
+
+def test_products_of_coordinates_would_not_be_equivariant(error):
+    """Negative control: the same layer on the same numbers, taken for scalars, mixes coordinates."""
+    group = Group.parse("SO3")
+    layer = Bilinear(Rep.parse("3*R + 2*P + 2*P", Group.parse("Z2")), scale=1.0)
+    assert error(layer, Rep.parse("R + 2*V", group)) > 0.01
+
+
+def test_gradient_reaches_both_tensors_and_leading_axes_are_batch_axes():
+    layer = Bilinear(Rep.parse("3*R + 2*V", Group.parse("SO3")))
+    y = layer(torch.randn(2, 5, 9))
+    assert y.shape == (2, 5, 9)
+    y.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in layer.parameters())
+
+
+def test_no_matrix_per_sample():
+    """A batch of 256 would need 256 matrices of 226 x 226, 13 million numbers."""
+    layer = Bilinear(Rep.parse("136*R + 30*V", Group.parse("SO3")))
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 2 * 136 * 30 * 30
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+        layer(torch.randn(256, 226, requires_grad=True))
+    assert max(saved) <= 256 * 30 * 30
+
+
+def test_representations_without_scalars_or_parts_are_refused():
+    group = Group.parse("SO(1,3)")
+    for text, of in (("2*V", "SO3"), ("5*R", "SO3"), ("32*regular", "D4")):
+        with pytest.raises(ValueError, match="the bilinear layer needs scalars beside other, orthogonal parts, got"):
+            Bilinear(Rep.parse(text, Group.parse(of)))
+    with pytest.raises(ValueError, match=r"orthogonal parts, got R \+ V of SO\(1,3\)"):
+        Bilinear(Rep.parse("R + V", group))
