@@ -47,7 +47,7 @@ def largest_error(basis, rep_in, rep_out, rng):
     return max((relative_error(a, b) for a, b in pairs), default=0.0)
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(typed_pairs())
 def test_basis_is_orthonormal_and_equivariant(pair):
     group, first, second = pair
@@ -59,7 +59,7 @@ def test_basis_is_orthonormal_and_equivariant(pair):
     assert largest_error(basis, rep_in, rep_out, np.random.default_rng(0)) < 1e-9
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(typed_pairs())
 def test_basis_spans_all_solutions(pair):
     group, first, second = pair
@@ -72,7 +72,7 @@ def test_basis_spans_all_solutions(pair):
 ORTHOGONAL_FINITE = tuple(text for text in FINITE if vector(KNOWN[text]).is_orthogonal)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(typed_pairs(ORTHOGONAL_FINITE, max_size=8))
 def test_basis_spans_what_averaging_over_the_group_leaves(pair):
     """For orthogonal reps the Reynolds operator is the projector QQᵀ."""
@@ -117,7 +117,7 @@ def signed_permutations(draw):
     return text, sides
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(signed_permutations())
 def test_orbits_of_signed_permutations_are_the_null_space(case):
     text, sides = case
@@ -215,7 +215,7 @@ def test_numerical_blocks_are_never_merged(block_overhead):
     assert [len(row) for row in basis_blocks(rep, rep)] == [3, 3, 3]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(typed_pairs())
 def test_basis_is_its_blocks_in_order(pair):
     """Coefficients (n_out, n_in, rank) of the blocks, row by row, assemble the same map as those of the whole basis."""

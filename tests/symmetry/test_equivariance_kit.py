@@ -26,7 +26,7 @@ from rpp_rl.symmetry import (
 Z4, D4 = cyclic(4), dihedral(4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(typed_pairs())
 def test_equivariant_maps_pass_and_others_fail(pair):
     group, first, second = pair

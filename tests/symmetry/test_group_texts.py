@@ -3,7 +3,7 @@
 from functools import partial, reduce
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from symmetry_oracles import GROUPS
 
@@ -34,6 +34,7 @@ FACTORS = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(FACTORS, min_size=1, max_size=3))
 def test_name_is_read_back(factors):
     group = reduce(product, [make(*numbers) for make, numbers in factors])

@@ -17,7 +17,7 @@ def through_json(rep, group=None):
     return Rep.from_dict(json.loads(json.dumps(rep.to_dict())), rep.group if group is None else group)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(typed_pairs())
 def test_round_trip_is_exact(pair):
     group, text, _ = pair

@@ -33,7 +33,7 @@ QUATERNION_UNITS = np.array(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(typed_pairs())
 def test_whatever_the_grammar_makes_is_a_representation(pair):
     group, text, _ = pair

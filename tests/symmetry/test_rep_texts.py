@@ -75,7 +75,7 @@ def test_duals_bind_to_their_factor(text, rep):
     assert L != L_DUAL
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(typed_pairs())
 def test_sums_products_and_multiples_compose(pair):
     group, first, second = pair
@@ -87,7 +87,7 @@ def test_sums_products_and_multiples_compose(pair):
     assert Rep.parse(f"({first})^2", group) == a * a
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(typed_pairs())
 def test_spaces_mean_nothing(pair):
     group, text, _ = pair

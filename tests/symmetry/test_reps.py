@@ -43,7 +43,7 @@ def assert_acts(rep, expected):
         np.testing.assert_allclose(rep.rho(g), wanted, atol=1e-9 * max(1.0, np.abs(wanted).max()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(typed_pairs())
 def test_operations_act_by_their_definition(pair):
     group, first, second = pair
@@ -225,7 +225,7 @@ def test_name_of_a_dual_is_not_that_of_another_rep():
     assert (2 * v + v * v).dual().parts == ((2, v.dual()), (1, (v * v).dual()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(typed_pairs())
 def test_name_is_read_back(pair):
     group, text, _ = pair
@@ -236,7 +236,7 @@ def test_name_is_read_back(pair):
         np.testing.assert_allclose(back.generators, part.generators, atol=1e-12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(typed_pairs(("Z2", "D2", "D4", "D4perm", "S3", "Z2xZ2", "1")))
 def test_abs_drops_signs(pair):
     group, text, _ = pair
