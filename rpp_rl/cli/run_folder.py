@@ -3,6 +3,7 @@
 Every file is written under a temporary name and renamed, so whoever looks finds the old one or the new one.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -88,6 +89,21 @@ class RunFolder:
         if not isinstance(env_id, str):
             raise UserError(f"{configs[0]}: expected the environment under 'env', got {env_id!r}")
         return cls(path, env_id)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from going on with the run; the system unlocks it when this one ends, however it ends.
+
+        Raises:
+            UserError: If another process has locked it.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            with user_input(BlockingIOError, about=f"{self.path} is in use by another process"):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(handle)
 
     @property
     def settings(self) -> Path:

@@ -125,6 +125,7 @@ def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, 
 def _start(config: SACConfig, spec: EnvSpec | None, stack: ExitStack) -> tuple[RPPSAC, RunFolder]:
     """A fresh agent in a fresh folder, which goes away again if the agent cannot be made."""
     folder = RunFolder.create(config)
+    stack.enter_context(folder.locked())
     with ExitStack() as undo:
         undo.callback(folder.remove)
         envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
@@ -138,6 +139,7 @@ def _start(config: SACConfig, spec: EnvSpec | None, stack: ExitStack) -> tuple[R
 
 def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     """The agent of the newest checkpoint, with everything recorded after it removed."""
+    stack.enter_context(folder.locked())
     mark = read_mark(folder)
     if mark.n_steps >= config.n_timesteps:
         raise UserError(f"{folder.path} has made its {mark.n_steps} steps; give more with -n to go on")

@@ -194,6 +194,12 @@ def test_a_complete_run_says_how_to_go_on(refused, copied):
     assert "give more with -n" in refused(train_sac, "--resume", copied.path)
 
 
+def test_a_run_that_another_process_trains_cannot_be_resumed(refused, copied):
+    with copied.locked():
+        assert "is in use by another process" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert train_sac(["--resume", str(copied.path), "-n", "210"]) == 0
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_replay_buffer_is_one_line(refused, copied, share):
     data = copied.replay_buffer.read_bytes()
