@@ -39,7 +39,7 @@ class Prior:
         """−log p of the parameters of ``module``, up to a constant; add it to a loss divided by the number of data."""
         terms = [p.square().sum() / (2 * var) for p, var in self._pairs(module)]
         if not terms:
-            return next(module.parameters()).new_zeros(())
+            return next(module.parameters(), torch.zeros(())).new_zeros(())
         return torch.stack(terms).sum()
 
     @torch.no_grad()

@@ -61,3 +61,20 @@ def shake():
         return module
 
     return move
+
+
+@pytest.fixture
+def constraints():
+    """``constraints(rep_in, rep_out)``: the dense linear system for vec(W) whose null space is Hom(rep_in, rep_out).
+
+    An oracle that shares no code with the bases.
+    """
+
+    def system(rep_in: Rep, rep_out: Rep) -> np.ndarray:
+        matrices_in = [*rep_in.generators, *rep_in.lie_algebra]
+        matrices_out = [*rep_out.generators, *rep_out.lie_algebra]
+        eye_in, eye_out = np.eye(rep_in.size), np.eye(rep_out.size)
+        pairs = zip(matrices_in, matrices_out, strict=True)
+        return np.concatenate([np.kron(x_out, eye_in) - np.kron(eye_out, x_in.T) for x_in, x_out in pairs])
+
+    return system
