@@ -12,7 +12,7 @@ from stable_baselines3.common.distributions import SquashedDiagGaussianDistribut
 from stable_baselines3.common.policies import BaseModel, BasePolicy, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor, SACPolicy
 from torch import Tensor, nn
 
@@ -162,7 +162,7 @@ class RPPSACPolicy(SACPolicy):
         self,
         observation_space: spaces.Box,
         action_space: spaces.Box,
-        lr_schedule: Any,  # noqa: ANN401
+        lr_schedule: Schedule,
         *,
         spec: Mapping[str, Any] | None = None,
         mode: Mode = "rpp",
@@ -213,6 +213,17 @@ class RPPSACPolicy(SACPolicy):
     def critic_mode(self) -> Mode:
         """The mode of the critics."""
         return "mlp" if self.rpp_kwargs["policy_only"] else self.mode
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        # Walking through the modules at every update would take longer than some of its arithmetic.
+        self.critic_parameters = list(self.critic.parameters())
+        self.target_parameters = list(self.critic_target.parameters())
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Do nothing when the mode is as asked: SB3 asks at every step, and no layer here depends on the mode."""
+        if mode != self.training:
+            super().set_training_mode(mode)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> RPPActor:
         """A fresh actor on the policy's device."""

@@ -99,7 +99,6 @@ class RPPSAC(SAC):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update critics, actor and temperature ``gradient_steps`` times on batches from the replay buffer."""
-        self.policy.set_training_mode(True)
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
         assert self.replay_buffer is not None
@@ -119,9 +118,8 @@ class RPPSAC(SAC):
     def _follow_critic(self) -> None:
         """Move the target critics towards the critics by Polyak averaging; running statistics are copied."""
         foreach: Any = torch  # torch's stubs do not know the functions on lists
-        targets = list(self.critic_target.parameters())
-        foreach._foreach_mul_(targets, 1 - self.tau)
-        foreach._foreach_add_(targets, list(self.critic.parameters()), alpha=self.tau)
+        foreach._foreach_mul_(self.policy.target_parameters, 1 - self.tau)
+        foreach._foreach_add_(self.policy.target_parameters, self.policy.critic_parameters, alpha=self.tau)
         polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
 
     def _update(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
@@ -135,12 +133,16 @@ class RPPSAC(SAC):
         self._step(self.critic, critic_loss, self.critic_prior)
 
         # The actor's loss does not step the critics: without this their weight gradients would be computed in vain.
-        self.critic.requires_grad_(False)
+        self._require_critic_grad(False)
         q_values = torch.cat(self.critic(batch.observations, actions_pi), dim=1)
-        self.critic.requires_grad_(True)
+        self._require_critic_grad(True)
         actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
         self._step(self.actor, actor_loss, self.actor_prior)
         return {**losses, "critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "ent_coef": ent_coef}
+
+    def _require_critic_grad(self, required: bool) -> None:
+        for parameter in self.policy.critic_parameters:
+            parameter.requires_grad_(required)
 
     def _critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
         """Half the mean squared error of the soft Bellman equation, summed over the critics."""
