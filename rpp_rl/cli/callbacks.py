@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from rpp_rl.cli.checkpoint import save_agent, save_checkpoint
 from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.sac import RPPSAC
 
 
 def report(line: str) -> None:
@@ -79,6 +80,8 @@ class Periodic(BaseCallback):
         last: Number of steps at which it acted last, in a run that goes on.
     """
 
+    model: RPPSAC  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, every: int, last: int = 0) -> None:
         super().__init__()
         self.every = every
@@ -136,7 +139,7 @@ class Evaluation(Periodic):
         self.ep_lengths.append(np.asarray(lengths))
         if mean > self.best:
             self.best = mean
-            save_agent(self.model, self.folder.best_agent)  # type: ignore[arg-type]
+            save_agent(self.model, self.folder.best_agent)
         self.folder.save_evaluations(*map(np.asarray, (self.timesteps, self.results, self.ep_lengths)))
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
@@ -169,7 +172,7 @@ class Checkpoints(Periodic):
 
     def act(self) -> None:
         """Write a checkpoint."""
-        save_checkpoint(self.folder, self.model, keep_buffer=self.keep_buffer)  # type: ignore[arg-type]
+        save_checkpoint(self.folder, self.model, keep_buffer=self.keep_buffer)
 
     def _on_training_end(self) -> None:
         self.act()

@@ -65,7 +65,7 @@ def save_checkpoint(folder: RunFolder, model: RPPSAC, *, keep_buffer: bool) -> N
     sizes = {path.name: path.stat().st_size for path in folder.path.glob("*.monitor.csv")}
     mark = Mark(folder.env_id, model.num_timesteps, agent_hash, sizes)
     with replacing(folder.replay_buffer) as file:
-        model.save_replay_buffer(file)  # type: ignore[arg-type]
+        model.save_replay_buffer(file)
         file.write(b"\n" + json.dumps(asdict(mark)).encode())
 
 

@@ -4,6 +4,7 @@ import difflib
 import multiprocessing
 import signal
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -72,7 +73,7 @@ def make_vec_env(
         env_kwargs: Arguments of the environments.
         n_envs: Their number.
         seed: Seed of the first; the others follow it.
-        vec_env: ``"dummy"`` for this process, ``"subproc"`` for one process each.
+        vec_env: ``"dummy"`` for this process, ``"subproc"`` for one process each if there are several.
         monitor_folder: Folder of the files ``{i}.monitor.csv``.
         append: Whether these files go on.
 
@@ -80,10 +81,14 @@ def make_vec_env(
         UserError: If the environment cannot be made.
     """
     monitors = [None if monitor_folder is None else monitor_folder / str(i) for i in range(n_envs)]
-    makers = [partial(make_env, env_id, env_kwargs, monitor, append=append) for monitor in monitors]
-    if vec_env == "subproc":
+    makers: list[Callable[[], gym.Env]] = [
+        partial(make_env, env_id, env_kwargs, monitor, append=append) for monitor in monitors
+    ]
+    if vec_env == "subproc" and n_envs > 1:
         make_env(env_id, env_kwargs).close()  # An error in another process would not reach the user.
-    envs = FiniteVecEnv({"dummy": DummyVecEnv, "subproc": SubprocVecEnv}[vec_env](makers), env_id)
+        envs = FiniteVecEnv(SubprocVecEnv(makers), env_id)
+    else:
+        envs = FiniteVecEnv(DummyVecEnv(makers), env_id)
     envs.seed(seed)
     return envs
 

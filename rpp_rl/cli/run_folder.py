@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import yaml
@@ -26,7 +26,7 @@ ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[BufferedWriter]:
     """Open a file for writing that takes the place of ``path`` when all of it is on the disk, and not before."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:

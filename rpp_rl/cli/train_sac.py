@@ -178,6 +178,8 @@ def _train(
 
 def _logger(config: SACConfig, folder: RunFolder, verbose: int) -> Logger:
     """Where SB3 writes its numbers: TensorBoard unless it is off, and a table on request."""
-    where = folder.path if config.tensorboard_log is None else Path(config.tensorboard_log) / folder.path.name
+    where = folder.path
+    if config.tensorboard_log is not None:
+        where = Path(config.tensorboard_log) / where.parent.name / where.name
     formats = [] if config.tensorboard_log == "off" else ["tensorboard"]
     return configure(str(where), formats + (["stdout"] if verbose else []))
