@@ -174,7 +174,7 @@ def _orbit_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
     return basis.reshape(-1, rep_out.size, rep_in.size)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _orbits(
     rep_in: Rep, rep_out: Rep
 ) -> tuple[Int[ndarray, " rank"], Int[ndarray, " entries"], Bool[ndarray, " entries"]]:

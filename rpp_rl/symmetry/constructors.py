@@ -23,7 +23,8 @@ def matrix_rep(
     """A rep from the images of the generators, checked against the group's relations.
 
     Raises:
-        ValueError: If the number or shape of the matrices does not fit, or a relation of the group is not met.
+        ValueError: If the number or shape of the matrices does not fit, a relation of the group is not met, or the
+            group has too many elements to list, so that its relations cannot be checked.
     """
     stacks = [np.array(stack, dtype=float) for stack in (generators, () if lie_algebra is None else lie_algebra)]
     size = next((stack.shape[-1] for stack in stacks if stack.ndim == 3), 1)

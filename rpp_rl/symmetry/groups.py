@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.linalg import expm
 
-from rpp_rl.symmetry.matrices import content_bytes, frozen, frozen_stack, matrix_key
+from rpp_rl.symmetry.matrices import content_key, frozen, frozen_stack, matrix_key
 
 MAX_ORDER = 10_000
 """Largest finite group whose elements are listed; generators that produce more are taken for an infinite group."""
@@ -30,7 +30,7 @@ class Element(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A matrix group acting on R^d. Two groups are equal when their matrices are, whatever their names.
+    """A matrix group acting on R^d. Two groups are equal when their matrices are to 10 decimals, whatever their names.
 
     The matrices are copied in float64 and cannot be changed afterwards.
 
@@ -144,7 +144,7 @@ class Group:
 
     @cached_property
     def _content(self) -> tuple[int, bytes, bytes]:
-        return self.d, content_bytes(self.generators), content_bytes(self.lie_algebra)
+        return self.d, content_key(self.generators), content_key(self.lie_algebra)
 
     def __str__(self) -> str:
         return self.name

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from numpy import ndarray
 
 
-def matrix_key(matrix: ndarray) -> bytes:
-    """A key that is the same for matrices which are equal up to rounding."""
-    return content_bytes(np.round(matrix, 6))
+def matrix_key(matrix: ndarray, decimals: int = 6) -> bytes:
+    """A key that is the same for matrices which are equal up to rounding errors, and without the sign of zero."""
+    return (np.round(matrix, decimals) + 0.0).tobytes()
 
 
-def content_bytes(array: ndarray) -> bytes:
-    """The numbers as bytes, without the sign of zero."""
-    return (array + 0.0).tobytes()
+def content_key(matrices: ndarray) -> bytes:
+    """The key by which groups and reps are compared: cosines differ in the last digit from processor to processor."""
+    return matrix_key(matrices, decimals=10)
 
 
 def frozen(array: ndarray) -> ndarray:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.symmetry.groups import Element, Group, element_matrix
-from rpp_rl.symmetry.matrices import block_diagonals, content_bytes, frozen, frozen_stack, kroneckers, snapped
+from rpp_rl.symmetry.matrices import block_diagonals, content_key, frozen, frozen_stack, kroneckers, snapped
 from rpp_rl.symmetry.relations import image_matrices, require_homomorphism
 
 MAX_SIZE = 5_000
@@ -117,12 +118,13 @@ class Rep:
     def __add__(self, other: Rep) -> Rep:
         return direct_sum(self, other) if isinstance(other, Rep) else NotImplemented
 
-    def __rmul__(self, copies: int) -> Rep:
+    def __rmul__(self, copies: SupportsIndex) -> Rep:
         """``n * rep``: n concatenated copies."""
-        if copies < 1:
-            raise ValueError(f"a multiple of {self.name} needs a positive count, got {copies}")
-        require_size(copies * self.size, f"{copies}*({self.name})")
-        return sum_of_runs(copies * list(self.runs) if self.runs else [(copies, self)])
+        n = index(copies)
+        if n < 1:
+            raise ValueError(f"a multiple of {self.name} needs a positive count, got {n}")
+        require_size(n * self.size, f"{n}*({self.name})")
+        return sum_of_runs(n * list(self.runs) if self.runs else [(n, self)])
 
     def __mul__(self, other: Rep) -> Rep:
         """Tensor product, coordinates in row-major order: (a ⊗ b)[i * b.size + j] = a[i] b[j]."""
@@ -185,7 +187,7 @@ class Rep:
     @cached_property
     def _content(self) -> tuple[object, ...]:
         split = tuple((count, part.size) for count, part in self.parts)
-        return self.group, split, content_bytes(self.generators), content_bytes(self.lie_algebra)
+        return self.group, split, content_key(self.generators), content_key(self.lie_algebra)
 
     def __repr__(self) -> str:
         return f"Rep({self.name}, group={self.group}, size={self.size})"

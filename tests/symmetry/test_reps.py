@@ -1,5 +1,8 @@
 """Representations and their algebra: every operation against its definition, on sampled elements."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,8 +117,8 @@ def test_regular_of_an_infinite_group_is_refused():
 
 
 def test_regular_is_recognised_in_the_order_of_the_elements_only():
-    copy = signed_permutation(D4, regular(D4).generators.argmax(-1).tolist(), [[1] * 8] * 2)
-    assert copy.is_regular
+    twin = signed_permutation(D4, regular(D4).generators.argmax(-1).tolist(), [[1] * 8] * 2)
+    assert twin.is_regular
     order = np.array([1, 0, 2, 3, 4, 5, 6, 7])
     shuffled = matrix_rep(D4, regular(D4).generators[:, order][:, :, order])
     assert shuffled.is_permutation
@@ -344,7 +347,14 @@ def test_no_copies_are_refused(copies):
         copies * V
 
 
-def test_other_things_are_no_reps():
+def test_counts_may_be_numpy_integers():
+    assert np.int64(3) * V == 3 * V
+    assert (V + R).__rmul__(np.int64(2)) == 2 * (V + R)
+
+
+def test_other_things_are_no_reps(unchecked_shapes):
+    with pytest.raises(TypeError):
+        2.0 * V
     with pytest.raises(TypeError):
         V + 1
     with pytest.raises(TypeError):
@@ -379,6 +389,27 @@ def test_equality_and_hash_are_by_content():
     assert V != P * V
     assert V != "V"
     assert len({V, twin, 2 * V, V + twin, (2 * V).whole()}) == 3
+
+
+def test_equality_forgives_rounding_errors_and_nothing_more():
+    """Sums of cosines differ in the last digit between processors, and between (V⊗V)⊗V and V⊗(V⊗V)."""
+    v = vector(dihedral(7))
+    assert v * (v * v) == (v * v) * v
+    for offset, is_equal in ((1e-15, True), (1e-9, False)):
+        other = Rep("V", v.group, v.generators + offset, v.lie_algebra)
+        assert (other == v) == is_equal
+        assert (hash(other) == hash(v)) == is_equal
+        group = Group("D7", v.group.generators + offset, v.group.lie_algebra)
+        assert (group == v.group) == is_equal
+
+
+def test_copies_are_equal():
+    rep = Rep.parse("2*V + regular + P", D4)
+    _ = rep.element_matrices, rep.group.table
+    for twin in (pickle.loads(pickle.dumps(rep)), copy.deepcopy(rep)):
+        assert twin == rep
+        assert (twin + rep).parts == (rep + rep).parts
+        assert twin.name == rep.name
 
 
 def test_matrices_are_read_only():
