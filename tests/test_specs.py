@@ -9,6 +9,7 @@ import pytest
 
 import envs_reps
 from rpp_rl.envs import EnvSpec, to_rep
+from rpp_rl.envs.check import check_spec
 from rpp_rl.symmetry import Element, equivariant_basis, trivial
 
 DATA = Path(__file__).parent / "data"
@@ -21,16 +22,27 @@ SPECS = {
 }
 specs = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
-ROWS = [
-    (f"Ant-v{v}/{variant}", generator, row)
-    for v in (4, 5)
-    for variant, generator, row in [
+VARIANTS = {
+    "Ant": [
         ("D4", 0, "legs_rot90"),
         ("D4", 1, "left_right"),
         ("Z4", 0, "legs_rot90"),
         ("Z2", 0, "left_right"),
-    ]
-] + [(f"Walker2d-v{v}/Z2", 0, "leg_swap") for v in (4, 5)]
+        ("D4xyaw", 0, "legs_rot90"),
+        ("D4xyaw", 1, "left_right"),
+    ],
+    "HalfCheetah": [("Z2", 0, "xreflect_P"), ("Z2-swap", 0, "xreflect_swap")],
+    "Hopper": [("Z2", 0, "xreflect_P")],
+    "Humanoid": [("Z2", 0, "left_right"), ("O2", 0, "left_right")],
+    "Swimmer": [("Z2", 0, "left_right")],
+    "Walker2d": [("Z2", 0, "leg_swap")],
+}
+ROWS = [
+    (f"{robot}-v{version}/{variant}", generator, row)
+    for robot, variants in VARIANTS.items()
+    for version in (4, 5)
+    for variant, generator, row in variants
+]
 rows = pytest.mark.parametrize(("name", "generator", "row"), ROWS)
 
 
@@ -79,6 +91,21 @@ def test_a_changed_sign_in_a_table_is_noticed(name, generator, row):
             changed = [*entries]
             changed[i] = changed[i].removeprefix("-") if changed[i].startswith("-") else "-" + changed[i]
             assert mismatch(SPECS[name], generator, row, {**table, key: " ".join(changed)}) > 0
+
+
+@pytest.mark.parametrize(
+    "name", [f"{robot}-v{version}" for robot in ("Ant/D4xyaw", "Humanoid/O2") for version in (4, 5)]
+)
+def test_a_quarter_turn_of_the_world_is_that_of_the_tables(name):
+    robot, variant, version = *name.split("-")[0].split("/"), name.split("-")[1]
+    spec = SPECS[f"{robot}-{version}/{variant}"]
+    table = TABLES[spec.env_id]["world_yaw90"]
+    quarter = spec.group.generator_elements(np.pi / 2)[-1]
+    order = table_order(spec.observation)
+    expected = signed_matrix(table["obs_R"])[np.ix_(order, order)]
+    np.testing.assert_allclose(spec.obs_rep.rho(quarter), expected, atol=1e-12)
+    assert np.abs(spec.obs_rep.rho(spec.group.generator_elements(-np.pi / 2)[-1]) - expected).max() > 1
+    np.testing.assert_array_equal(spec.action_rep.rho(quarter), np.eye(spec.action.size))
 
 
 @rows
@@ -156,5 +183,39 @@ def test_default_comes_first():
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"no specification for environment 'Ant-v3'; there is one for .*Ant-v4"):
         envs_reps.load("Ant-v3")
-    with pytest.raises(ValueError, match="Ant-v4 has no group 'O3'; it offers D4, Z4, Z2, paper-Z4"):
+    with pytest.raises(ValueError, match="Ant-v4 has no group 'O3'; it offers D4, Z4, Z2, D4xyaw, paper-Z4"):
         envs_reps.load("Ant-v4", "O3")
+
+
+def test_default_and_dynamics_groups():
+    assert {env_id: envs_reps.default_group(env_id) for env_id in envs_reps.env_ids()} == {
+        f"{robot}-v{version}": {"Ant": "D4"}.get(robot, "Z2")
+        for robot in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
+        for version in (4, 5)
+    }
+    largest = {"Ant-v4": "D4xyaw", "Swimmer-v5": "Z2xZ2", "Humanoid-v5": "O2", "Walker2d-v5": "Z2", "Hopper-v4": "Z2"}
+    assert {env_id: envs_reps.dynamics_group(env_id) for env_id in largest} == largest
+
+
+@pytest.mark.parametrize("env_id", envs_reps.env_ids())
+def test_the_default_group_comes_first(env_id):
+    assert envs_reps.default_group(env_id) == envs_reps.variants(env_id)[0]
+    assert envs_reps.load(env_id) == envs_reps.load(env_id, envs_reps.default_group(env_id))
+
+
+@pytest.mark.slow
+@pytest.mark.mujoco
+@specs
+def test_the_simulator_confirms_the_evidence(spec):
+    """Exact stays exact, errors are those of the record up to the choice of states, and wrong ones are called wrong."""
+    checks = {check.generator.split()[0]: check for check in check_spec(spec, n_states=100, seed=1)}
+    for record in spec.generators:
+        check = checks[record.name]
+        if spec.variant.startswith("paper-"):
+            assert check.verdict == "wrong"
+        elif record.is_exact:
+            assert check.verdict == "exact"
+        else:
+            assert check.verdict in ("approximate", "weak")
+            assert record.inc_20 / 3 < check.inc_20 < record.inc_20 * 3
+            assert (check.inc_1 < 0.2) == (record.inc_1 < 0.2)

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the plain data that `EnvSpec.to_dict` writes."""
+EXACT = 1e-9
+"""Largest error that rounding explains after 20 steps of a simulator."""
 
 
 @dataclass(frozen=True)
 class Generator:
     """What one generator of the group does, and what the simulator says about it (see `rpp_rl.envs.check`).
 
-    Errors are None where nobody has measured them.
+    Errors are None where nobody has measured them; those of the shipped specifications are of 400 random states, for an
+    infinitesimal generator the larger of two angles.
 
     Attributes:
         name: Short name, ``"r"``.
@@ -45,6 +48,12 @@ class Generator:
     reward_max: float | None = None
     termination_mismatches: int | None = None
     note: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether measurements say that dynamics, reward and termination are invariant up to rounding."""
+        errors = (self.inc_1, self.inc_20, self.reward_max, self.termination_mismatches)
+        return self.keeps_reward and all(error is not None and error < EXACT for error in errors)
 
 
 @dataclass(frozen=True)
@@ -230,9 +239,5 @@ class EnvSpec:
 
 
 def _require_relations(group: Group, reps: Iterable[Rep]) -> None:
-    """Check every distinct summand; of an infinite group also the relations among its discrete generators."""
-    discrete = Group(group.name, group.generators, np.zeros((0, group.d, group.d)))
     for part in {part for rep in reps for _, part in rep.parts}:
         require_homomorphism(part.name, group, part.generators, part.lie_algebra)
-        if not group.is_finite:
-            require_homomorphism(part.name, discrete, part.generators, np.zeros((0, part.size, part.size)))

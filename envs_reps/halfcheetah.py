@@ -1,0 +1,49 @@
+"""HalfCheetah-v4 and HalfCheetah-v5: three weak symmetries of a robot whose front and back resemble each other.
+
+    Z2: forward and backward are exchanged, each leg stays where it is.
+    Z2-swap: forward and backward are exchanged, and the front leg with the back leg.
+    Z2-legs: the legs are exchanged and nothing else; the only one under which the reward stays.
+
+Indices: the tables of https://gymnasium.farama.org/environments/mujoco/half_cheetah/.
+"""
+
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.symmetry import Rep, cyclic, sign, trivial, vector
+
+MIRROR = cyclic(2)
+EVEN, ODD, LEGS = trivial(MIRROR), sign(MIRROR), vector(MIRROR)
+
+ANGLES, RATES, TORQUES = (2, 5, 3, 6, 4, 7), (11, 14, 12, 15, 13, 16), (0, 3, 1, 4, 2, 5)
+"""Thigh, shin, foot: each time the back one, then the front one."""
+
+
+def _layouts(torso: Rep, legs: Rep) -> tuple[Layout, Layout]:
+    """Observation and action, given how pitch and forward velocity and how pairs (back, front) of joints transform."""
+    observation = (
+        Block("torso height [m]", (0,), EVEN),
+        Block("torso velocity z [m/s]", (9,), EVEN),
+        Block("torso pitch [rad]", (1,), torso),
+        Block("torso velocity x [m/s] and pitch rate [rad/s]", (8, 10), 2 * torso),
+        Block("thigh, shin, foot angles [rad]", ANGLES, 3 * legs),
+        Block("thigh, shin, foot rates [rad/s]", RATES, 3 * legs),
+    )
+    return Layout(observation), Layout((Block("thigh, shin, foot torques [1]", TORQUES, 3 * legs),))
+
+
+LAYOUTS = {"Z2": _layouts(ODD, 2 * ODD), "Z2-swap": _layouts(ODD, ODD * LEGS), "Z2-legs": _layouts(EVEN, LEGS)}
+
+KEPT = "forward and backward are exchanged, every leg stays"
+SWAPPED = "forward and backward are exchanged, and the front leg with the back leg"
+LEGS_ONLY = "the front leg and the back leg are exchanged, forward stays forward"
+FLIPS = "the reward for moving forward changes sign"
+EVIDENCE = {
+    "Z2": Generator("p", KEPT, False, 0.30, 0.36, 5.2, 0, FLIPS),
+    "Z2-swap": Generator("p", SWAPPED, False, 0.26, 0.42, 5.8, 0, FLIPS),
+    "Z2-legs": Generator("s", LEGS_ONLY, True, 0.33, 0.44, 3.7, 0),
+}
+
+SPECS = tuple(
+    EnvSpec(env_id, variant, MIRROR, *LAYOUTS[variant], (record,))
+    for env_id in ("HalfCheetah-v4", "HalfCheetah-v5")
+    for variant, record in EVIDENCE.items()
+)

@@ -1,0 +1,30 @@
+"""Hopper-v4 and Hopper-v5: the planar hopper seen in a mirror that exchanges forward and backward.
+
+A very weak symmetry: the knee bends one way only and the foot reaches further forward than back. In free flight the
+error is 3 %. Indices: the tables of https://gymnasium.farama.org/environments/mujoco/hopper/.
+"""
+
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.symmetry import cyclic, sign, trivial
+
+MIRROR = cyclic(2)
+EVEN, ODD = trivial(MIRROR), sign(MIRROR)
+
+OBSERVATION = Layout(
+    (
+        Block("torso height [m]", (0,), EVEN),
+        Block("torso velocity z [m/s], clipped", (6,), EVEN),
+        Block("torso pitch; thigh, leg, foot angles [rad]", (1, 2, 3, 4), 4 * ODD),
+        Block("torso velocity x [m/s]; pitch, thigh, leg, foot rates [rad/s], clipped", (5, 7, 8, 9, 10), 5 * ODD),
+    )
+)
+ACTION = Layout((Block("thigh, leg, foot torques [1]", (0, 1, 2), 3 * ODD),))
+
+MEANING = "forward and backward are exchanged"
+NOTE = "joint limits are one-sided, and the reward for moving forward changes sign"
+EVIDENCE = {
+    "Hopper-v4": Generator("p", MEANING, False, 2.5, 1.6, 5.5, 3473, NOTE),
+    "Hopper-v5": Generator("p", MEANING, False, 2.5, 1.6, 6.5, 3473, NOTE),
+}
+
+SPECS = tuple(EnvSpec(env_id, "Z2", MIRROR, OBSERVATION, ACTION, (EVIDENCE[env_id],)) for env_id in EVIDENCE)
