@@ -1,0 +1,110 @@
+"""``check-spec``: asks the simulator whether a specification of an environment's symmetry is true."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import envs_reps
+from rpp_rl.cli.environments import make_env
+from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.envs import EnvSpec
+from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
+
+HEADER = (
+    "generator",
+    "1 step",
+    "worst block",
+    f"{HORIZON} steps",
+    "reward max",
+    "terminations",
+    "alignment",
+    "verdict",
+)
+
+
+def result(check: GeneratorCheck) -> dict[str, Any]:
+    """One generator's check as JSON values; null where an error is infinite."""
+    values = {**dataclasses.asdict(check), "keeps_reward": check.keeps_reward, "verdict": check.verdict}
+    return {key: _finite(value) for key, value in values.items()}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> str:
+    """The checks for people, with what the generators mean and what to know about them."""
+    rows = [HEADER, *(_row(check) for check in checks)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    meanings = [
+        f"{record.name}: {record.meaning}" + (f" ({record.note})" if record.note else "") for record in spec.generators
+    ]
+    misaligned = [
+        f"{check.generator} points the wrong way: {check.least_aligned} (alignment {check.alignment:.2f})"
+        for check in checks
+        if check.verdict == "wrong"
+    ]
+    title = f"{spec.env_id} under {spec.variant}, {checks[0].n_states if checks else 0} random states"
+    return "\n".join([title, "", *lines, "", *meanings, *misaligned])
+
+
+def _row(check: GeneratorCheck) -> tuple[str, ...]:
+    return (
+        check.generator,
+        _percent(check.inc_1),
+        _percent(max(check.blocks_1.values())),
+        _percent(check.inc_20),
+        f"{check.reward_max:.2g}",
+        f"{check.termination_mismatches} differ",
+        f"{check.alignment:.2f}",
+        check.verdict,
+    )
+
+
+def _percent(error: float) -> str:
+    return f"{error:.1e}" if error < 1e-6 else f"{100 * error:.2g} %"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "check-spec",
+        description="Puts random states and their images under each generator into the simulator, steps both and "
+        "compares. Errors are relative to the change of the state. Verdicts: exact; exact dynamics (the reward is "
+        "not kept); approximate; weak (20 % and more); wrong (a prediction points the wrong way).",
+    )
+    parser.add_argument(
+        "--env", required=True, metavar="ID", help="environment, one of " + ", ".join(envs_reps.env_ids())
+    )
+    parser.add_argument("--group", metavar="NAME", help="variant of the specification; the default one when not given")
+    parser.add_argument("--states", type=int, default=100, metavar="N", help="number of random states (default 100)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of states and actions (default 0)")
+    parser.add_argument("--json", action="store_true", help="print a list with one record for each generator")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the specification that the flags name, and print what the simulator says."""
+    args = _parser().parse_args(argv)
+    if args.states < 1:
+        raise UserError(f"--states must be positive, got {args.states}")
+    with user_input(ValueError):
+        spec = envs_reps.load(args.env, args.group)
+    env = make_env(spec.env_id, {})
+    with user_input(ValueError):
+        checks = check_spec(spec, env, n_states=args.states, seed=args.seed)
+    env.close()
+    if args.json:
+        print(json.dumps([result(check) for check in checks], indent=2))
+    else:
+        print(table(spec, checks))
+    return 0
