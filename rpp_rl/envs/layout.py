@@ -14,8 +14,9 @@ from rpp_rl.symmetry import Element, Group, Rep, direct_sum
 TRANSFORM_SIZES: Mapping[str, tuple[int, int]] = {"rotation_matrix": (4, 9), "middle_link": (8, 8)}
 """Changes of coordinates by name: how many numbers of the environment's vector become how many coordinates.
 
-``rotation_matrix`` takes a quaternion (w, x, y, z) of any length, ``middle_link`` the Swimmer's whole observation; the
-formulas are in `rpp_rl.envs.transform`. ``identity``, not listed, keeps the numbers.
+``rotation_matrix`` takes a quaternion (w, x, y, z) of any length, or several that the group may exchange (ball joints of
+legs), ``middle_link`` the Swimmer's whole observation; the formulas are in `rpp_rl.envs.transform`. ``identity``, not
+listed, keeps the numbers.
 """
 
 
@@ -28,7 +29,8 @@ class Block:
         indices: Where they are in the environment's vector, in the order in which ``rep`` acts on them.
         rep: How they transform, after the change of coordinates.
         transform: ``"identity"`` or a key of `TRANSFORM_SIZES`. The rep of a ``"rotation_matrix"`` acts on R in
-            row-major order, R' = g R sᵀ with det g = det s; it is the tensor product of a world and a body vector.
+            row-major order, R' = g R sᵀ with det g = det s; it is the tensor product of a world and a body vector. Of
+            several quaternions, one after the other, the matrices follow each other too.
 
     Raises:
         ValueError: If the numbers of indices and coordinates do not fit, or rotations do not go to rotations.
@@ -44,6 +46,9 @@ class Block:
             known = ", ".join(["identity", *TRANSFORM_SIZES])
             raise ValueError(f"block {self.name!r}: unknown transform {self.transform!r}, known are {known}")
         n_in, n_out = TRANSFORM_SIZES.get(self.transform, (self.rep.size, self.rep.size))
+        if self.transform == "rotation_matrix":
+            count = max(1, len(self.indices) // n_in)
+            n_in, n_out = count * n_in, count * n_out
         if (len(self.indices), self.rep.size) != (n_in, n_out):
             raise ValueError(
                 f"block {self.name!r}: {self.transform} expects {n_in} indices and a representation of size {n_out}, "
@@ -57,9 +62,10 @@ def _require_rotations(block: Block) -> None:
     """A product g ⊗ s with det g ≠ det s maps rotations to reflections, which no quaternion describes."""
     tilted = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 2 + np.eye(3))[0]
     rotation = tilted * np.linalg.det(tilted)
+    rotations = [np.linalg.matrix_power(rotation, k + 1) for k in range(len(block.indices) // 4)]
     for g in block.rep.group.generator_elements():
-        image = (block.rep.rho(g) @ rotation.ravel()).reshape(3, 3)
-        if not np.allclose(image @ image.T, np.eye(3), atol=1e-9) or np.linalg.det(image) < 0:
+        images = (block.rep.rho(g) @ np.ravel(rotations)).reshape(-1, 3, 3)
+        if not np.allclose(images @ images.swapaxes(1, 2), np.eye(3), atol=1e-9) or np.linalg.det(images).min() < 0:
             raise ValueError(f"block {block.name!r}: {g} of {block.rep.group} does not map rotations to rotations")
 
 

@@ -118,12 +118,17 @@ def _to_coordinates(transform: str, x: Array, xp: Any, rotation: Array) -> Array
 
 def _rotation_matrix(q: Array, xp: Any, rotation: Array) -> Array:  # noqa: ANN401
     """R row by row of the normalised quaternion; a quaternion of length zero gives zeros and not NaN."""
+    if q.shape[-1] > 4:
+        several = _rotation_matrix(q.reshape(*q.shape[:-1], -1, 4), xp, rotation)
+        return several.reshape(*q.shape[:-1], -1)
     products = (q[..., :, None] * q[..., None, :]).reshape(*q.shape[:-1], 16)
     length2 = (q * q).sum(-1)[..., None]
     return (products @ rotation.T) / xp.where(length2 > 0, length2, 1.0)
 
 
-def _quaternion(rotation: Float[ndarray, "*batch 9"]) -> Float[ndarray, "*batch 4"]:
+def _quaternion(rotation: Float[ndarray, "*batch n9"]) -> Float[ndarray, "*batch n4"]:
+    if rotation.shape[-1] > 9:
+        return _quaternion(rotation.reshape(*rotation.shape[:-1], -1, 9)).reshape(*rotation.shape[:-1], -1)
     q = np.linalg.eigh(np.tensordot(rotation, _FORMS, axes=1))[1][..., -1]
     leading = np.take_along_axis(q, (np.abs(q) > 1e-12).argmax(-1)[..., None], axis=-1)
     return q * np.where(leading < 0, -1.0, 1.0)
