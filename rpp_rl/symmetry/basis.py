@@ -20,7 +20,10 @@ RANK_TOLERANCE = 1e-10
 """Singular values below this times the largest count as zero."""
 
 BLOCK_OVERHEAD = 2e5
-"""Multiply-adds that take as long as handling one more block: the trade between few blocks and small ones."""
+"""Multiply-adds that take as long as handling one more block: the trade between few blocks and small ones.
+
+Saved coefficients refer to the blocks chosen with this number: changing it makes saved networks unreadable.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,5 +217,6 @@ def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"
     ]
     if not any(constraint.any() for constraint in constraints):
         return np.eye(n_out * n_in).reshape(-1, n_out, n_in)
-    kernel = null_space(np.concatenate(constraints), rcond=RANK_TOLERANCE)
+    # R has the kernel of the constraints and fewer rows.
+    kernel = null_space(np.linalg.qr(np.concatenate(constraints), mode="r"), rcond=RANK_TOLERANCE)
     return np.ascontiguousarray(kernel.T).reshape(-1, n_out, n_in)

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from rpp_rl.symmetry.groups import Group
 from rpp_rl.symmetry.relations import require_homomorphism
-from rpp_rl.symmetry.reps import Rep
+from rpp_rl.symmetry.reps import Rep, require_size
 
 
 def matrix_rep(
@@ -60,7 +60,7 @@ def signed_permutation(
             raise ValueError(f"{name}: expected permutations of 0..{size - 1} with as many signs, got {list(perm)}")
         if any(s not in (-1, 1) for s in sign_row):
             raise ValueError(f"{name}: signs must be 1 or -1, got {list(sign_row)}")
-        matrix[np.arange(size), list(perm)] = sign_row
+        matrix[np.arange(size), np.array(perm, dtype=int)] = sign_row
     return matrix_rep(group, matrices, np.zeros((len(group.lie_algebra), size, size)), name=name)
 
 
@@ -85,8 +85,9 @@ def regular(group: Group) -> Rep:
     """R^|G| with one coordinate for each element of a finite group: rho(g) e_h = e_gh.
 
     Raises:
-        ValueError: If the group is infinite, or too large to list its elements.
+        ValueError: If the group is infinite, or too large to list its elements or to write the matrices down.
     """
+    require_size(group.order, f"regular of {group}")
     generators = np.zeros((len(group.generators), group.order, group.order))
     for matrix, images in zip(generators, group.left_action, strict=True):
         matrix[images, np.arange(group.order)] = 1.0

@@ -108,7 +108,7 @@ class Rep:
         traces = self.size * np.isclose(self.group.generators, np.eye(self.group.d)).all((1, 2))
         if not np.array_equal(np.trace(self.generators, axis1=1, axis2=2), traces):
             return False
-        return self.size == self.group.order and np.array_equal(self.generators.argmax(-2), self.group.left_action)
+        return np.array_equal(self.generators.argmax(-2), self.group.left_action)
 
     @cached_property
     def is_trivial(self) -> bool:

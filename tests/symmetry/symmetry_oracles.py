@@ -8,7 +8,15 @@ from scipy.linalg import block_diag
 
 from rpp_rl.symmetry import Group
 
-FINITE = ("1", "Z1", "Z2", "Z3", "Z4", "D1", "D2", "D3", "D4", "D6", "D3perm", "D4perm", "S3", "S4", "Z2xZ2", "Z2xS3")
+NAMED = ("1", "Z1", "Z2", "Z3", "Z4", "D1", "D2", "D3", "D4", "D6", "D3perm", "D4perm", "S3", "S4", "Z2xZ2", "Z2xS3")
+# No reversal of words (F21), irreps of quaternionic type (Q8), no invariant sphere in these coordinates (lattice).
+POINTS = np.arange(7)
+UNNAMED = {
+    "F21": [np.eye(7)[(POINTS + 1) % 7], np.eye(7)[2 * POINTS % 7]],
+    "Q8": [np.kron([[0.0, -1], [1, 0]], np.diag([1.0, -1])), np.kron(np.eye(2), [[0.0, -1], [1, 0]])],
+    "lattice": [np.array([[0.0, -1], [1, -1]]), np.array([[0.0, 1], [1, 0]])],
+}
+FINITE = (*NAMED, *UNNAMED)
 LIE = ("SO2", "SO3", "O2", "O3", "SL2", "SL3", "SO(1,1)", "SO(1,3)", "O(1,3)", "SO3xZ2", "SO2xD4")
 GROUPS = FINITE + LIE
 
@@ -66,7 +74,8 @@ def projector(basis):
     return flat.T @ flat
 
 
-KNOWN = {text: Group.parse(text) for text in GROUPS}
+KNOWN = {text: Group.parse(text) for text in (*NAMED, *LIE)}
+KNOWN |= {name: Group(name, np.array(h), np.zeros((0, *h[0].shape))) for name, h in UNNAMED.items()}
 
 
 def _sizes(group):

@@ -5,7 +5,7 @@ from functools import partial, reduce
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from symmetry_oracles import GROUPS
+from symmetry_oracles import GROUPS, KNOWN
 
 from rpp_rl.symmetry import (
     Group,
@@ -121,6 +121,6 @@ def test_any_text_is_a_group_or_a_clear_error(text):
 
 @pytest.mark.parametrize("text", GROUPS)
 def test_str_is_the_name_and_repr_tells_more(text):
-    group = Group.parse(text)
+    group = KNOWN[text]
     assert str(group) == group.name == text
     assert repr(group).startswith(f"Group({text}, d={group.d}")

@@ -76,6 +76,8 @@ def broken(rep, **change):
         (broken(LEGS, signs=[[1, 1], [1, -1]]), "legs does not represent D4"),
         (broken(LEGS, signs=[[3, 1], [1, -1]]), "signs must be 1 or -1"),
         (broken(LEGS, perms=[[1, 1], [0, 1]]), "expected permutations"),
+        (broken(LEGS, perms=[[1.5, 0], [0, 1]]), "expected permutations"),
+        (broken(LEGS, perms=[["b", "a"], [0, 1]]), "expected permutations"),
         (broken(LEGS, size=3), "legs: expected matrices of size 3, got 2"),
         (broken(LEGS, count=0), "positive count"),
         (broken(LEGS, name=None, count=None), "missing: count, name"),
@@ -87,9 +89,13 @@ def broken(rep, **change):
         (broken(vector(dihedral(3)), generators=[[[float("nan")]], [[1.0]]], size=1), "finite"),
     ],
 )
-def test_broken_data_are_refused(data, message):
+def test_broken_data_are_refused(unchecked_shapes, data, message):
     with pytest.raises(ValueError, match=message):
         Rep.from_dict(data, D4)
+
+
+def test_numbers_may_come_back_as_floats(unchecked_shapes):
+    assert Rep.from_dict(broken(LEGS, perms=[[1.0, 0.0], [0.0, 1.0]], count=1.0), D4) == LEGS
 
 
 def test_parts_that_are_equal_by_content_become_one_run():

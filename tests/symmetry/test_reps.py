@@ -58,6 +58,14 @@ def test_operations_act_by_their_definition(pair):
     assert_acts(a.whole(), a.rho)
 
 
+@pytest.mark.parametrize("text", GROUPS)
+def test_products_and_duals_of_vectors(text):
+    v, p = vector(KNOWN[text]), sign(KNOWN[text])
+    assert_acts(v * v.dual(), lambda g: np.kron(v.rho(g), np.linalg.inv(v.rho(g)).T))
+    assert_acts((v * v).dual(), lambda g: np.linalg.inv(np.kron(v.rho(g), v.rho(g))).T)
+    assert_acts(p * v * (p + v), lambda g: np.kron(p.rho(g) * v.rho(g), block_diag(p.rho(g), v.rho(g))))
+
+
 @settings(max_examples=40)
 @given(typed_pairs(FINITE))
 def test_rho_is_a_homomorphism(pair):
@@ -365,6 +373,12 @@ def test_other_things_are_no_reps(unchecked_shapes):
 def test_reps_too_large_to_write_down_are_refused(make):
     with pytest.raises(ValueError, match="would have size"):
         make()
+
+
+def test_regular_rep_too_large_to_write_down_is_refused(monkeypatch):
+    monkeypatch.setattr("rpp_rl.symmetry.reps.MAX_SIZE", 7)
+    with pytest.raises(ValueError, match="regular of D4 would have size 8; the largest supported is 7"):
+        regular(D4)
 
 
 @pytest.mark.parametrize(
