@@ -45,7 +45,9 @@ class SACConfig:
     )
 
     n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1)
-    seed: int | None = setting(None, "seed of every random number; drawn and recorded when absent", at_least=0)
+    seed: int | None = setting(
+        None, "seed of every random number; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
+    )
     device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
     num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
     n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)

@@ -66,6 +66,8 @@ def test_numbers_are_read_as_in_python(write, text):
         ("batch_size: 2.5", "batch_size: expected an integer"),
         ("batch_size: true", "batch_size: expected an integer, got True"),
         ("n_timesteps: 0", "n_timesteps: expected at least 1"),
+        ("seed: -1", "seed: expected at least 0"),
+        ("seed: 1e12", "seed: expected at most 4294967295"),
         ("n_timesteps: .inf", "n_timesteps: expected an integer"),
         ("net_arch: 64", "net_arch: expected a list with an integer at each place"),
         ("net_arch: [64, 0]", "net_arch: expected at least 1"),

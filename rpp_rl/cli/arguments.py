@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def yaml_value(text: str) -> object:
         return parse_yaml(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def integer(at_least: int) -> Callable[[str], int]:
+    """The type of a flag that takes an integer of at least so much."""
+
+    def integer(text: str) -> int:
+        number = int(text)
+        if number < at_least:
+            raise argparse.ArgumentTypeError(f"expected at least {at_least}, got {number}")
+        return number
+
+    return integer
 
 
 def train_sac_parser() -> argparse.ArgumentParser:

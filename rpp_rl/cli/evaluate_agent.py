@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from rpp_rl.cli.arguments import KeyValues
+from rpp_rl.cli.arguments import KeyValues, integer
 from rpp_rl.cli.checkpoint import load_agent
 from rpp_rl.cli.environments import check_device, make_vec_env
 from rpp_rl.cli.errors import UserError, command, user_input
@@ -167,8 +167,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Play episodes with a saved agent; print its returns and how far its policy is from equivariant.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="an agent's zip file, or a run (takes its best agent)")
-    parser.add_argument("--episodes", type=_positive, default=10, metavar="N", help="episodes to play (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the environment and of the policy (default: 0)")
+    parser.add_argument("--episodes", type=integer(1), default=10, metavar="N", help="episodes to play (default: 10)")
+    parser.add_argument(
+        "--seed", type=integer(0), default=0, metavar="N", help="seed of the environment and of the policy (default: 0)"
+    )
     parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
     parser.add_argument(
         "--env-kwargs",
@@ -188,10 +190,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
-    return number

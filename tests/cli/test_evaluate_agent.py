@@ -80,7 +80,15 @@ def test_what_is_printed_for_people(trained, capsys):
     assert third.startswith("equivariance error of the policy under")
 
 
-def test_the_number_of_episodes_is_positive(trained, capsys):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--episodes", "0"], "expected at least 1"),
+        (["--seed", "-1"], "expected at least 0"),
+        (["--episodes", "x"], "invalid integer value: 'x'"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(trained, capsys, flags, message):
     with pytest.raises(SystemExit, match="2"):
-        main([str(trained.path), "--episodes", "0"])
-    assert "expected at least 1" in capsys.readouterr().err
+        main([str(trained.path), *flags])
+    assert message in capsys.readouterr().err
