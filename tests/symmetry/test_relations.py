@@ -198,6 +198,16 @@ def test_reflection_must_reverse_the_flow():
         matrix_rep(o2, [np.eye(2)], [TURN])
 
 
+def test_cycle_must_move_the_flows_forwards():
+    """Three wheels in a circle: a generator that is not its own inverse tells h A h⁻¹ from h⁻¹ A h."""
+    wheels = np.array([np.kron(np.diag(axis), TURN) for axis in np.eye(3)])
+    cycle = np.kron(np.roll(np.eye(3), 1, axis=0), np.eye(2))
+    group = Group("wheels", cycle[None], wheels)
+    assert matrix_rep(group, [cycle], wheels) == vector(group)
+    with pytest.raises(ValueError, match="generator 0 moves A_0 wrongly"):
+        matrix_rep(group, [cycle.T], wheels)
+
+
 def test_discrete_element_on_the_flow_must_be_its_image():
     group = Group("circle", TURN[None], TURN[None])
     assert matrix_rep(group, [TURN], [TURN]) == vector(group)
