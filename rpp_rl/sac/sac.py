@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +12,7 @@ from jaxtyping import Float
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 
 from rpp_rl.nn import Mode, Prior, shared_weights
 from rpp_rl.sac.policies import RPPCritic, RPPFeatures, RPPSACPolicy
+from rpp_rl.sac.replay import filled, with_capacity
 
 
 class RPPSAC(SAC):
@@ -196,6 +200,21 @@ class RPPSAC(SAC):
             norms[0].update(extractor.to_rep(observations.float()))
             for norm in norms[1:]:
                 norm.load_state_dict(norms[0].state_dict())
+
+    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        """Save the transitions of the replay buffer as an SB3 replay buffer that is full with them."""
+        assert self.replay_buffer is not None
+        save_to_pkl(path, filled(self.replay_buffer), self.verbose)
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """Load a replay buffer, with room for as many transitions as this agent's settings say.
+
+        Raises:
+            ValueError: If there are more transitions than that.
+        """
+        super().load_replay_buffer(path, truncate_last_traj)
+        assert self.replay_buffer is not None
+        self.replay_buffer = with_capacity(self.replay_buffer, max(self.buffer_size // self.n_envs, 1))
 
     def _store_transition(
         self,

@@ -90,7 +90,7 @@ def test_merging_keeps_the_outputs(mode, rng):
 def test_plain_mode_has_the_networks_of_sb3():
     from stable_baselines3.sac.policies import SACPolicy
 
-    policy, spec = make_policy("Ant-v4", mode="mlp", head_scale=None)
+    policy, _ = make_policy("Ant-v4", mode="mlp", head_scale=None)
     torch.manual_seed(0)
     reference = SACPolicy(policy.observation_space, policy.action_space, lambda _: 3e-4, net_arch=[64, 64])
     ours, theirs = list(policy.parameters()), list(reference.parameters())

@@ -143,6 +143,17 @@ def test_loading_restores_networks_optimisers_and_settings(tmp_path):
     assert torch.equal(parameters(fresh), parameters(agent))
 
 
+def test_replay_buffer_is_saved_without_unused_room(tmp_path):
+    agent = make_agent(buffer_size=100_000).learn(60)
+    agent.save_replay_buffer(tmp_path / "buffer.pkl")
+    assert (tmp_path / "buffer.pkl").stat().st_size < 60 * 1000
+    again = make_agent(buffer_size=100_000)
+    again.load_replay_buffer(tmp_path / "buffer.pkl")
+    assert (again.replay_buffer.size(), again.replay_buffer.buffer_size) == (60, 100_000)
+    assert np.array_equal(again.replay_buffer.observations[:60], agent.replay_buffer.observations[:60])
+    again.learn(20, reset_num_timesteps=False)
+
+
 def test_policy_alone_can_be_saved(tmp_path):
     agent = make_agent()
     agent.policy.save(tmp_path / "policy.pth")
