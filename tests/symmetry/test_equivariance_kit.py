@@ -76,11 +76,17 @@ def test_numbers_that_are_not_finite_fail(rng):
             assert_equivariant(lambda x, bad=bad: np.full_like(x, bad), v, v, rng=rng)
     assert np.isnan(relative_error(np.array([np.nan]), np.array([1.0])))
 
-    def nan_far_out(x):
-        return np.where(x > 2, np.nan, x)
 
-    x = np.array([[0.0, 1.0, 2.0, 3.0]])
-    assert np.isnan(equivariance_error(nan_far_out, v, v, x))
+def test_nan_for_one_element_is_not_lost_among_the_others():
+    plane, x = vector(D4), np.array([[1.0, 0.0]])
+    turn, mirror = D4.generator_elements()
+
+    def nan_upwards(x):
+        return np.where(x[:, 1:] > 0.5, np.nan, x)
+
+    for elements in ([turn, mirror], [mirror, turn]):
+        assert np.isnan(equivariance_error(nan_upwards, plane, plane, x, elements))
+    assert equivariance_error(nan_upwards, plane, plane, x, [mirror]) == 0
 
 
 def test_relative_error():

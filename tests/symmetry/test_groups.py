@@ -101,6 +101,23 @@ def test_orthogonal_groups_preserve_their_form(text, form, rng):
     np.testing.assert_allclose(np.abs(determinants), 1.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("text", "components"),
+    [
+        ("SO(1,3)", {(1, 1), (-1, -1)}),
+        ("SO(2,2)", {(1, 1), (-1, -1)}),
+        ("O(1,3)", {(1, 1), (-1, -1), (1, -1), (-1, 1)}),
+        ("O(2,1)", {(1, 1), (-1, -1), (1, -1), (-1, 1)}),
+    ],
+)
+def test_pseudo_orthogonal_groups_have_all_components(text, components, rng):
+    """The signs of the determinants of the time block and the space block tell the components apart."""
+    group = Group.parse(text)
+    p = int(text.partition("(")[2][0])
+    draws = [matrix(group, group.sample(rng)) for _ in range(50)]
+    assert {(np.sign(np.linalg.det(g[:p, :p])), np.sign(np.linalg.det(g[p:, p:]))) for g in draws} == components
+
+
 def test_special_linear_group_keeps_volume_and_no_lengths(rng):
     group = Group.parse("SL3")
     g = matrix(group, group.sample(rng))
