@@ -1,5 +1,6 @@
 """Runs that stop and go on: by choice, by signal, by being killed, and with a disk that is full."""
 
+import errno
 import os
 import resource
 import shutil
@@ -212,12 +213,31 @@ def disk_of():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("name", ["replay_buffer.pkl", "rl_model_200_steps.zip"])
-def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(copied, disk_of, refused, name):
-    disk_of((copied.path / name).stat().st_size // 2)
+def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(copied, disk_of, refused):
+    disk_of(copied.agent.stat().st_size // 2)
     line = refused(main, "--resume", copied.path, "-n", "300")
     assert "make room and go on with --resume" in line
     disk_of(2**30)
     assert load(copied).num_timesteps == 200
     assert not list(copied.path.glob(".*.tmp"))
     assert main(["--resume", str(copied.path), "-n", "210"]) == 0
+
+
+@pytest.mark.parametrize("n_written", [0, 1])
+def test_a_disk_that_is_full_after_some_of_a_checkpoint_keeps_the_one_before(copied, monkeypatch, n_written):
+    """The system may tell that the disk is full only when the file is flushed: the agent's or the buffer's."""
+    model = load(copied)
+    model.num_timesteps = 240
+    flushes = iter([None] * n_written)
+
+    def full(handle):
+        if next(flushes, handle) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_folder.os, "fsync", full)
+    name = ("rl_model_240_steps.zip", "replay_buffer.pkl")[n_written]
+    with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
+        save_checkpoint(copied, model, keep_buffer=True)
+    monkeypatch.undo()
+    assert load(copied).num_timesteps == 200
+    assert not list(copied.path.glob(".*.tmp"))
