@@ -2,7 +2,8 @@
 
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
-from rpp_rl.nn.linear import EquivariantMatrix, Mode, RPPLinear, shared_weights
+from rpp_rl.nn.linear import Mode, RPPLinear, shared_weights
+from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
 from rpp_rl.nn.prior import Prior, pathway_norms, pathways

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, equivariant_basis, trivial
+from rpp_rl.nn.matrix import EquivariantMatrix, invariant_basis
+from rpp_rl.symmetry import Rep
 
 Mode = Literal["rpp", "emlp", "mlp"]
 """``rpp``: equivariant and residual pathway; ``emlp``: equivariant only; ``mlp``: residual only, a plain linear map."""
@@ -24,76 +25,6 @@ def require_mode(mode: str) -> None:
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
-
-
-class EquivariantMatrix(nn.Module):
-    """The linear parametrisation β -> W = Σ_i β_i Q_i of Hom_G(rep_in, rep_out), Q orthonormal; it has no parameters.
-
-    W is made by one small product per pair of distinct summands, never by a projector of size (out·in)². Closed-form
-    bases are recomputed on construction; numerical null spaces are unique only up to a rotation, hence saved with the
-    state dict.
-
-    Args:
-        rep_in: How the input transforms; ``in = rep_in.size``.
-        rep_out: How the output transforms; ``out = rep_out.size``.
-    """
-
-    def __init__(self, rep_in: Rep, rep_out: Rep) -> None:
-        super().__init__()
-        grid = [[BlockMatrix(block) for block in row] for row in basis_blocks(rep_in, rep_out)]
-        self.blocks = nn.ModuleList([block for row in grid for block in row])
-        self.n_columns = len(grid[0])
-        self.sizes = [block.n_coefficients for row in grid for block in row]
-        self.n_coefficients = sum(self.sizes)
-        self.row_sizes = [sum(block.n_coefficients for block in row) for row in grid]
-        self.row_entries = [row[0].n_out * row[0].size_out * rep_in.size for row in grid]
-
-    def unit_scales(self) -> list[float]:
-        """For each row of blocks the standard deviation of its coefficients at which W has entries of mean square 1.
-
-        Q is orthonormal: the mean of ‖W‖² is the sum of the coefficients' variances.
-        """
-        return [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
-
-    def forward(
-        self, coefficients: Float[Tensor, " n_coefficients"], residual: Float[Tensor, "out in"] | None = None
-    ) -> Float[Tensor, "out in"]:
-        """The matrix W with the given coefficients in the basis, plus ``residual``."""
-        if len(self.blocks) == 1:
-            copies = self.blocks[0](coefficients)
-            size_in = copies.shape[-1]
-            if residual is None:
-                return copies.reshape(-1, size_in)
-            # The residual comes first because the sum takes its memory layout: no copy of the transposed blocks.
-            return (residual.view(copies.shape) + copies).view(-1, size_in)
-        pieces = [block(c).flatten(0, 1) for block, c in zip(self.blocks, coefficients.split(self.sizes), strict=True)]
-        rows = [torch.cat(pieces[i : i + self.n_columns], dim=1) for i in range(0, len(pieces), self.n_columns)]
-        weight = torch.cat(rows)
-        return weight if residual is None else weight + residual
-
-
-class BlockMatrix(nn.Module):
-    """The part of an `EquivariantMatrix` between the copies of one summand and those of another."""
-
-    basis: Tensor
-
-    def __init__(self, block: BasisBlock) -> None:
-        super().__init__()
-        rank, self.size_out, self.size_in = block.basis.shape
-        self.n_out, self.n_in, self.rank = block.n_out, block.n_in, rank
-        self.n_coefficients = block.n_coefficients
-        basis = torch.as_tensor(block.basis, dtype=torch.get_default_dtype())
-        basis = basis.flatten(1) if self.n_in == 1 else basis.transpose(0, 1).contiguous()
-        self.register_buffer("basis", basis, persistent=not block.is_canonical)
-
-    def forward(self, coefficients: Float[Tensor, " n_coefficients"]) -> Float[Tensor, "n_out size_out columns"]:
-        """Rows (copy, coordinate) and columns of the block; not contiguous in general."""
-        if self.n_in == 1:
-            return (coefficients.view(self.n_out, self.rank) @ self.basis).view(self.n_out, self.size_out, self.size_in)
-        # One product per output coordinate leaves whole rows together, which transpose without scattering numbers.
-        batched = coefficients.view(1, self.n_out * self.n_in, self.rank).expand(self.size_out, -1, -1)
-        products = torch.bmm(batched, self.basis).view(self.size_out, self.n_out, self.n_in * self.size_in)
-        return products.transpose(0, 1)
 
 
 class RPPLinear(nn.Module):
@@ -229,11 +160,3 @@ def shared_weights(module: nn.Module) -> Iterator[None]:
 def _present(parameter: nn.Parameter | None) -> nn.Parameter:
     assert parameter is not None
     return parameter
-
-
-def invariant_basis(rep: Rep) -> tuple[Float[Tensor, "size n_invariant"], bool]:
-    """Orthonormal invariant vectors of ``rep`` as columns, and whether they must be saved with the state dict."""
-    one = trivial(rep.group)
-    columns = equivariant_basis(one, rep)[..., 0].T
-    is_canonical = all(block.is_canonical for row in basis_blocks(one, rep) for block in row)
-    return torch.as_tensor(columns, dtype=torch.get_default_dtype()).contiguous(), not is_canonical

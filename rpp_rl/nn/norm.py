@@ -9,7 +9,7 @@ from numpy import ndarray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
-from rpp_rl.nn.linear import invariant_basis
+from rpp_rl.nn.matrix import invariant_basis
 from rpp_rl.symmetry import Rep, equivariant_basis, trivial
 
 EPSILON = 1e-6

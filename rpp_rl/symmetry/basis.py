@@ -19,11 +19,15 @@ from rpp_rl.symmetry.reps import Rep
 RANK_TOLERANCE = 1e-10
 """Singular values below this times the largest count as zero."""
 
-BLOCK_OVERHEAD = 2e5
+BLOCK_OVERHEAD = 2e6
 """Multiply-adds that take as long as handling one more block: the trade between few blocks and small ones.
 
-Saved coefficients refer to the blocks chosen with this number: changing it makes saved networks unreadable.
+Saved coefficients refer to the blocks chosen with this number and the next: changing them makes saved networks
+unreadable.
 """
+
+BASIS_OVERHEAD = 16
+"""Multiply-adds that take as long as reading one number of a basis: a large basis for one pair of copies is slow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +141,9 @@ def _has_closed_form(rep_in: Rep, rep_out: Rep) -> bool:
 
 
 def _cost(ins: Runs, outs: Runs) -> float:
-    """Multiply-adds to assemble W from its coefficients, blocks counted as `BLOCK_OVERHEAD` each."""
+    """Multiply-adds to assemble W from its coefficients, with those that reading bases and handling blocks is worth."""
     return sum(
-        n_in * n_out * _closed_rank(a, b) * a.size * b.size + BLOCK_OVERHEAD
+        (n_in * n_out + BASIS_OVERHEAD) * _closed_rank(a, b) * a.size * b.size + BLOCK_OVERHEAD
         for (n_in, a), (n_out, b) in product(ins, outs)
     )
 

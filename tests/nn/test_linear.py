@@ -66,8 +66,8 @@ def test_plain_mode_is_not_equivariant(group, error):
 
 
 def test_weights_are_an_isometry_onto_all_equivariant_matrices(group, constraints, dtype):
-    rep_in = 2 * vector(group) + trivial(group)
-    rep_out = sign(group) + vector(group) * vector(group) + 2 * trivial(group)
+    rep_in = Rep.parse("V + R + V", group)
+    rep_out = Rep.parse("P + V*V + R + P + 2*R", group)
     matrix = EquivariantMatrix(rep_in, rep_out)
     system = constraints(rep_in, rep_out)
     assert matrix.n_coefficients == rep_in.size * rep_out.size - np.linalg.matrix_rank(system)

@@ -1,0 +1,139 @@
+"""Matrices that commute with a group, made from coefficients by cheap products of small bases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, direct_sum, equivariant_basis, trivial
+
+
+class EquivariantMatrix(nn.Module):
+    """The linear parametrisation β -> W = Σ_i β_i Q_i of Hom_G(rep_in, rep_out), Q orthonormal; it has no parameters.
+
+    W is made by one small product per pair of distinct summands, wherever their copies stand, never by a projector of
+    size (out·in)². Closed-form bases are recomputed on construction; numerical null spaces are unique only up to a
+    rotation, hence saved with the state dict.
+
+    Args:
+        rep_in: How the input transforms; ``in = rep_in.size``.
+        rep_out: How the output transforms; ``out = rep_out.size``.
+    """
+
+    def __init__(self, rep_in: Rep, rep_out: Rep) -> None:
+        super().__init__()
+        (gathered_in, self.columns), (gathered_out, self.rows) = _gather(rep_in), _gather(rep_out)
+        basis = basis_blocks(gathered_in, gathered_out)
+        # A side that is one block costs nothing to bring back into its own order: its basis is brought back.
+        if len(basis[0]) == 1:
+            basis = [[self.columns.restore_basis(block, axis=2) for block in row] for row in basis]
+            self.columns = _Order([], [])
+        if len(basis) == 1:
+            basis = [[self.rows.restore_basis(block, axis=1) for block in row] for row in basis]
+            self.rows = _Order([], [])
+        grid = [[BlockMatrix(block) for block in row] for row in basis]
+        self.blocks = nn.ModuleList([block for row in grid for block in row])
+        self.n_columns = len(grid[0])
+        self.sizes = [block.n_coefficients for row in grid for block in row]
+        self.n_coefficients = sum(self.sizes)
+        self.row_sizes = [sum(block.n_coefficients for block in row) for row in grid]
+        self.row_entries = [row[0].n_out * row[0].size_out * rep_in.size for row in grid]
+
+    def unit_scales(self) -> list[float]:
+        """For each row of blocks the standard deviation of its coefficients at which W has entries of mean square 1.
+
+        Q is orthonormal: the mean of ‖W‖² is the sum of the coefficients' variances.
+        """
+        return [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
+
+    def forward(
+        self, coefficients: Float[Tensor, " n_coefficients"], residual: Float[Tensor, "out in"] | None = None
+    ) -> Float[Tensor, "out in"]:
+        """The matrix W with the given coefficients in the basis, plus ``residual``."""
+        if len(self.blocks) == 1:
+            copies = self.blocks[0](coefficients)
+            size_in = copies.shape[-1]
+            if residual is None:
+                return copies.reshape(-1, size_in)
+            # The residual comes first because the sum takes its memory layout: no copy of the transposed blocks.
+            return (residual.view(copies.shape) + copies).view(-1, size_in)
+        pieces = [block(c).flatten(0, 1) for block, c in zip(self.blocks, coefficients.split(self.sizes), strict=True)]
+        rows = [torch.cat(pieces[i : i + self.n_columns], dim=1) for i in range(0, len(pieces), self.n_columns)]
+        weight = torch.cat(rows)
+        weight = self.rows.restore(self.columns.restore(weight, dim=1), dim=0)
+        return weight if residual is None else weight + residual
+
+
+class BlockMatrix(nn.Module):
+    """The part of an `EquivariantMatrix` between the copies of one summand and those of another."""
+
+    basis: Tensor
+
+    def __init__(self, block: BasisBlock) -> None:
+        super().__init__()
+        rank, self.size_out, self.size_in = block.basis.shape
+        self.n_out, self.n_in, self.rank = block.n_out, block.n_in, rank
+        self.n_coefficients = block.n_coefficients
+        # One product per output coordinate leaves whole rows together, which transpose without scattering numbers; but
+        # its gradient passes through size_out · rank numbers per pair of copies.
+        self.by_row = self.n_in > 1 and rank <= self.size_in
+        basis = torch.as_tensor(block.basis, dtype=torch.get_default_dtype())
+        basis = basis.transpose(0, 1).contiguous() if self.by_row else basis.flatten(1)
+        self.register_buffer("basis", basis, persistent=not block.is_canonical)
+
+    def forward(self, coefficients: Float[Tensor, " n_coefficients"]) -> Float[Tensor, "n_out size_out columns"]:
+        """Rows (copy, coordinate) and columns of the block; not contiguous in general."""
+        pairs = self.n_out * self.n_in
+        if self.by_row:
+            batched = coefficients.view(1, pairs, self.rank).expand(self.size_out, -1, -1)
+            products = torch.bmm(batched, self.basis).view(self.size_out, self.n_out, self.n_in * self.size_in)
+            return products.transpose(0, 1)
+        products = coefficients.view(pairs, self.rank) @ self.basis
+        return products.view(self.n_out, self.n_in, self.size_out, self.size_in).transpose(1, 2).flatten(2)
+
+
+class _Order:
+    """The way back from gathered runs of coordinates to a representation's own order."""
+
+    def __init__(self, sizes: list[int], places: list[int]) -> None:
+        self.sizes, self.places = sizes, places
+        self.is_needed = places != sorted(places)
+
+    def restore(self, gathered: Tensor, dim: int) -> Tensor:
+        """Bring runs along ``dim`` back to their places; in pieces, because the gradient of an index gather is slow."""
+        if not self.is_needed:
+            return gathered
+        pieces = gathered.split(self.sizes, dim)
+        return torch.cat([pieces[place] for place in self.places], dim)
+
+    def restore_basis(self, block: BasisBlock, axis: int) -> BasisBlock:
+        """The same for a block that holds all runs of its side."""
+        if not self.is_needed:
+            return block
+        pieces = np.split(block.basis, np.cumsum(self.sizes)[:-1], axis)
+        return replace(block, basis=np.concatenate([pieces[place] for place in self.places], axis))
+
+
+@lru_cache(maxsize=256)
+def _gather(rep: Rep) -> tuple[Rep, _Order]:
+    """The representation with equal summands brought together, and the way back."""
+    runs_of: dict[Rep, list[int]] = {}
+    for run, (_, part) in enumerate(rep.parts):
+        runs_of.setdefault(part, []).append(run)
+    order = [run for runs in runs_of.values() for run in runs]
+    gathered = direct_sum(*(rep.parts[run][0] * rep.parts[run][1] for run in order))
+    sizes = [rep.parts[run][0] * rep.parts[run][1].size for run in order]
+    return gathered, _Order(sizes, [order.index(run) for run in range(len(order))])
+
+
+def invariant_basis(rep: Rep) -> tuple[Float[Tensor, "size n_invariant"], bool]:
+    """Orthonormal invariant vectors of ``rep`` as columns, and whether they must be saved with the state dict."""
+    one = trivial(rep.group)
+    columns = equivariant_basis(one, rep)[..., 0].T
+    is_canonical = all(block.is_canonical for row in basis_blocks(one, rep) for block in row)
+    return torch.as_tensor(columns, dtype=torch.get_default_dtype()).contiguous(), not is_canonical
