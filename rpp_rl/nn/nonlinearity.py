@@ -89,19 +89,17 @@ class Gated(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch size_and_gates"]) -> Float[Tensor, "*batch size"]:
         """Gate the leading coordinates by the trailing scalars."""
-        gates = torch.sigmoid(x[..., self.rep_out.size :])
-        pieces, at, gate = [], 0, 0
-        for count, size, is_pointwise in self.runs:
-            piece = x[..., at : at + count * size]
+        *pieces, gates = x.split([*(count * size for count, size, _ in self.runs), self.n_gates], dim=-1)
+        gates = torch.sigmoid(gates)
+        outputs, gate = [], 0
+        for piece, (count, size, is_pointwise) in zip(pieces, self.runs, strict=True):
             if is_pointwise:
-                pieces.append(ACTIVATIONS[self.activation](piece))
-            else:
-                gated = piece.unflatten(-1, (count, size)) * gates[..., gate : gate + count, None]
-                gate += count
-                residual = self.residual_scale * nn.functional.silu(piece) if self.residual_scale else 0.0
-                pieces.append(gated.flatten(-2) + residual)
-            at += count * size
-        return torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0]
+                outputs.append(ACTIVATIONS[self.activation](piece))
+                continue
+            gated = (piece.unflatten(-1, (count, size)) * gates[..., gate : gate + count, None]).flatten(-2)
+            gate += count
+            outputs.append(gated + self.residual_scale * nn.functional.silu(piece) if self.residual_scale else gated)
+        return torch.cat(outputs, dim=-1)
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
