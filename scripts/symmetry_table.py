@@ -65,7 +65,7 @@ def main() -> None:
     text = (
         "# What the simulator says about the symmetries\n\n"
         f"Written by `scripts/symmetry_table.py --states {args.states}` with gymnasium {gymnasium.__version__} and "
-        f"mujoco {mujoco.__version__}. Errors are those of the state, relative to its change in one step and in {HORIZON}. "
+        f"mujoco {mujoco.__version__}. Errors are those of the state, relative to its change in 1 and {HORIZON} steps. "
         "Groups marked (agents) are the defaults of `train-sac`, those marked (models) suit models of the dynamics; "
         "`paper-...` are the representations published with the paper.\n\n"
     )
