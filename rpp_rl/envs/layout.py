@@ -14,9 +14,9 @@ from rpp_rl.symmetry import Element, Group, Rep, direct_sum
 TRANSFORM_SIZES: Mapping[str, tuple[int, int]] = {"rotation_matrix": (4, 9), "middle_link": (8, 8)}
 """Changes of coordinates by name: how many numbers of the environment's vector become how many coordinates.
 
-``rotation_matrix`` takes a quaternion (w, x, y, z) of any length, or several that the group may exchange (ball joints of
-legs), ``middle_link`` the Swimmer's whole observation; the formulas are in `rpp_rl.envs.transform`. ``identity``, not
-listed, keeps the numbers.
+``rotation_matrix`` takes a quaternion (w, x, y, z) of any length, or several that the group may exchange (ball joints
+of legs), ``middle_link`` the whole observation of the Swimmer; the formulas are in `rpp_rl.envs.transform`.
+``identity``, not listed, keeps the numbers.
 """
 
 
