@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor, SACPolicy
 from torch import Tensor, nn
 
+from rpp_rl.envs.layout import Layout
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.transform import ObsToRep
 from rpp_rl.nn import RPPEMLP, EquivariantNorm, Mode, RPPLinear, hidden_rep, trunk
@@ -34,19 +35,27 @@ class RPPFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: The environment's observation space.
-        spec: The environment's symmetry.
+        rep: How the coordinates transform.
+        layout: How to make the coordinates from an observation; None to take it as it is.
         normalize_obs: Whether to normalise by running statistics that commute with the group.
     """
 
-    def __init__(self, observation_space: spaces.Space[Any], spec: EnvSpec, *, normalize_obs: bool = False) -> None:
-        super().__init__(observation_space, spec.obs_rep.size)
-        self.to_rep = ObsToRep(spec.observation)
-        self.norm = EquivariantNorm(spec.obs_rep) if normalize_obs else None
+    def __init__(
+        self, observation_space: spaces.Space[Any], rep: Rep, layout: Layout | None, *, normalize_obs: bool = False
+    ) -> None:
+        super().__init__(observation_space, rep.size)
+        self.to_rep = nn.Flatten() if layout is None else ObsToRep(layout)
+        self.norm = EquivariantNorm(rep) if normalize_obs else None
 
     def forward(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch rep"]:
         """Transform a batch of observations."""
         x = self.to_rep(observations)
         return x if self.norm is None else self.norm(x)
+
+    def update(self, observations: Float[Tensor, "batch obs"]) -> None:
+        """Add a batch to the running statistics, if there are any."""
+        if self.norm is not None:
+            self.norm.update(self.to_rep(observations.float()))
 
 
 class RPPActor(Actor):
@@ -59,9 +68,9 @@ class RPPActor(Actor):
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Box,
-        features_extractor: nn.Module,
-        net_arch: Sequence[int],
         *,
+        features_extractor: RPPFeatures,
+        net_arch: Sequence[int],
         obs_rep: Rep,
         action_rep: Rep,
         hidden: str,
@@ -109,9 +118,9 @@ class RPPCritic(ContinuousCritic):
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Box,
-        features_extractor: BaseFeaturesExtractor,
-        net_arch: Sequence[int],
         *,
+        features_extractor: RPPFeatures,
+        net_arch: Sequence[int],
         obs_rep: Rep,
         action_rep: Rep,
         hidden: str,
@@ -234,8 +243,7 @@ class RPPSACPolicy(SACPolicy):
         return RPPActor(
             self.observation_space,
             self._action_box,
-            features_extractor or self._make_features(self.mode),
-            self.actor_kwargs["net_arch"],
+            net_arch=self.actor_kwargs["net_arch"],
             head_scale=head_scale,
             std=own["std"],
             **self._typed(self.mode),
@@ -246,27 +254,32 @@ class RPPSACPolicy(SACPolicy):
         return RPPCritic(
             self.observation_space,
             self._action_box,
-            features_extractor or self._make_features(self.critic_mode),
-            self.critic_kwargs["net_arch"],
+            net_arch=self.critic_kwargs["net_arch"],
             n_critics=self.critic_kwargs["n_critics"],
             **self._typed(self.critic_mode),
         ).to(self.device)
 
-    def _make_features(self, mode: Mode) -> BaseFeaturesExtractor:
-        if mode == "mlp" or self.symmetry is None:
-            return self.make_features_extractor()
-        return RPPFeatures(self.observation_space, self.symmetry, normalize_obs=self.rpp_kwargs["normalize_obs"])
-
     def _typed(self, mode: Mode) -> dict[str, Any]:
+        """What actor and critics have in common in a mode; plain networks take every number on its own."""
         own = self.rpp_kwargs
-        options = {key: own[key] for key in ("activation", "bilinear", "layer_norm")}
         if mode == "mlp" or self.symmetry is None:
             one = trivial(trivial_group())
+            layout, hidden = None, "regular"
             obs_rep = get_flattened_obs_dim(self.observation_space) * one
             action_rep = get_action_dim(self._action_box) * one
-            return {"obs_rep": obs_rep, "action_rep": action_rep, "hidden": "regular", "mode": mode, "options": options}
-        reps = {"obs_rep": self.symmetry.obs_rep, "action_rep": self.symmetry.action_rep}
-        return {**reps, "hidden": own["hidden"], "mode": mode, "options": options}
+        else:
+            layout, hidden = self.symmetry.observation, own["hidden"]
+            obs_rep, action_rep = self.symmetry.obs_rep, self.symmetry.action_rep
+        return {
+            "features_extractor": RPPFeatures(
+                self.observation_space, obs_rep, layout, normalize_obs=own["normalize_obs"]
+            ),
+            "obs_rep": obs_rep,
+            "action_rep": action_rep,
+            "hidden": hidden,
+            "mode": mode,
+            "options": {key: own[key] for key in ("activation", "bilinear", "layer_norm")},
+        }
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

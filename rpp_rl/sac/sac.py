@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -128,7 +128,8 @@ class RPPSAC(SAC):
 
     def _update(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
         """One gradient step of the temperature, the critics and the actor; returns their losses."""
-        self._update_statistics(batch.observations)
+        for network in (self.actor, self.critic):
+            cast(RPPFeatures, network.features_extractor).update(batch.observations)
         with shared_weights(self.actor):
             actions_pi, log_prob = self.actor.action_log_prob(batch.observations)
             log_prob = log_prob.reshape(-1, 1)
@@ -186,20 +187,6 @@ class RPPSAC(SAC):
             return self.prior_n_data
         buffer = self.replay_buffer
         return 1 if buffer is None else max(buffer.size() * buffer.n_envs, 1)
-
-    def _update_statistics(self, observations: Tensor) -> None:
-        """Add a batch to the running statistics of the input normalisation; all networks use the same ones."""
-        norms = [
-            network.features_extractor.norm
-            for network in (self.actor, self.critic)
-            if isinstance(network.features_extractor, RPPFeatures) and network.features_extractor.norm is not None
-        ]
-        if norms:
-            extractor = self.actor.features_extractor
-            assert isinstance(extractor, RPPFeatures)
-            norms[0].update(extractor.to_rep(observations.float()))
-            for norm in norms[1:]:
-                norm.load_state_dict(norms[0].state_dict())
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Save the transitions of the replay buffer as an SB3 replay buffer that is full with them."""

@@ -108,6 +108,18 @@ def test_softplus_std_is_finite_with_finite_gradients():
     assert all(p.grad.isfinite().all() for p in policy.actor.log_std.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("mode", ["rpp", "mlp"])
+@pytest.mark.parametrize("policy_only", [False, True])
+def test_every_network_normalises_its_own_coordinates(mode, policy_only, rng):
+    policy, spec = make_policy("Ant-v4", mode=mode, policy_only=policy_only, normalize_obs=True)
+    obs = torch.as_tensor(3 + 5 * rng.normal(size=(512, spec.observation.size)))
+    for network, is_plain in ((policy.actor, mode == "mlp"), (policy.critic, mode == "mlp" or policy_only)):
+        network.features_extractor.update(obs)
+        x = network.features_extractor(obs.float())
+        assert x.shape[1] == (spec.observation.size if is_plain else spec.obs_rep.size)
+        assert x.square().mean() < 1.5 if is_plain else x.square().mean() < 3
+
+
 def test_policy_arguments_are_json():
     policy, _ = make_policy("Ant-v4")
     assert json.loads(json.dumps(policy.rpp_kwargs)) == policy.rpp_kwargs
