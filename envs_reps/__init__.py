@@ -32,7 +32,7 @@ def _specs(env_id: str) -> dict[str, EnvSpec]:
     if env_id not in MODULES:
         raise ValueError(
             f"no specification for environment {env_id!r}; there is one for {', '.join(MODULES)}. "
-            "For a robot of your own write an rpp_rl.envs.EnvSpec and let rpp_rl.envs.check prove it"
+            f"Derive one from the MuJoCo model with derive-spec --env {env_id} -o FILE, and give that file with --spec"
         )
     module = import_module(f"{__name__}.{MODULES[env_id]}")
     return {spec.variant: spec for spec in module.SPECS if spec.env_id == env_id}

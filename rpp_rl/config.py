@@ -40,6 +40,7 @@ class SACConfig:
     )
     policy_only: bool = setting(False, "let the symmetry act on the policy and leave the critic plain")
     group: str | None = setting(None, "symmetry group, one of the variants of the environment's specification")
+    spec: str | None = setting(None, "file of a specification, written by derive-spec, for a robot of your own")
     env_kwargs: dict[str, object] = dataclasses.field(
         default_factory=dict, metadata={"description": "arguments of the environment"}
     )

@@ -15,6 +15,7 @@ FLAGS = {
     "env": ("--env",),
     "policy_only": ("--policy-only",),
     "group": ("--group",),
+    "spec": ("--spec",),
     "env_kwargs": ("--env-kwargs",),
     "n_timesteps": ("-n", "--n-timesteps"),
     "seed": ("--seed",),
@@ -32,6 +33,7 @@ FLAGS = {
 TEXT = {
     "env": "ID",
     "group": "NAME",
+    "spec": "FILE",
     "device": "DEVICE",
     "vec_env": "{dummy,subproc}",
     "log_folder": "FOLDER",

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import envs_reps
@@ -14,6 +15,7 @@ from rpp_rl.cli.environments import make_env
 from rpp_rl.cli.errors import UserError, command, user_input
 from rpp_rl.envs import EnvSpec
 from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
+from rpp_rl.envs.files import read_spec
 
 HEADER = (
     "generator",
@@ -82,13 +84,25 @@ def _parser() -> argparse.ArgumentParser:
         "not kept); approximate; weak (20 % and more); wrong (a prediction points the wrong way).",
     )
     parser.add_argument(
-        "--env", required=True, metavar="ID", help="environment, one of " + ", ".join(envs_reps.env_ids())
+        "--env", metavar="ID", help="environment, with --spec any, else one of " + ", ".join(envs_reps.env_ids())
     )
     parser.add_argument("--group", metavar="NAME", help="variant of the specification; the default one when not given")
+    parser.add_argument("--spec", type=Path, metavar="FILE", help="file of a specification, written by derive-spec")
     parser.add_argument("--states", type=int, default=100, metavar="N", help="number of random states (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="seed of states and actions (default 0)")
     parser.add_argument("--json", action="store_true", help="print a list with one record for each generator")
     return parser
+
+
+def _specification(args: argparse.Namespace) -> EnvSpec:
+    if args.spec is None and args.env is None:
+        raise UserError("expected --env ID for a specification of the package, or --spec FILE for one of your own")
+    if args.spec is None:
+        return envs_reps.load(args.env, args.group)
+    if args.group is not None:
+        raise UserError("--group chooses among the specifications of the package; the one in a file has one group")
+    spec = read_spec(args.spec)
+    return spec if args.env is None else dataclasses.replace(spec, env_id=args.env)
 
 
 @command
@@ -98,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
     with user_input(ValueError):
-        spec = envs_reps.load(args.env, args.group)
+        spec = _specification(args)
     env = make_env(spec.env_id, {})
     with user_input(ValueError):
         checks = check_spec(spec, env, n_states=args.states, seed=args.seed)

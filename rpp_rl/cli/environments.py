@@ -1,5 +1,6 @@
 """Environments and devices for the commands: made by name, seeded, and refused where they do not fit."""
 
+import dataclasses
 import difflib
 import multiprocessing
 import signal
@@ -21,6 +22,7 @@ import envs_reps
 from rpp_rl.cli.errors import UserError, user_input
 from rpp_rl.cli.finite import FiniteVecEnv
 from rpp_rl.config import SACConfig
+from rpp_rl.envs.files import read_spec
 from rpp_rl.envs.spec import EnvSpec
 
 
@@ -98,13 +100,23 @@ def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:
 
     Raises:
         UserError: If the environment has no specification, or none with this group, or it does not fit its spaces.
+        OSError: If there is no file of the name given for the specification.
     """
-    needed = config.mode != "mlp" or config.group is not None
+    needed = config.mode != "mlp" or config.group is not None or config.spec is not None
     with user_input(KeyError, ValueError) if needed else suppress(KeyError, ValueError):
-        spec = envs_reps.load(config.env, config.group)
+        spec = envs_reps.load(config.env, config.group) if config.spec is None else _from_file(config)
         spec.check_spaces(envs.observation_space, envs.action_space)
         return spec
     return None
+
+
+def _from_file(config: SACConfig) -> EnvSpec:
+    """The specification in a file, for the environment that is trained in: it may be that of a bare model."""
+    assert config.spec is not None
+    spec = read_spec(Path(config.spec))
+    if config.group not in (None, spec.variant):
+        raise ValueError(f"{config.spec} is for the group {spec.variant}, so --group {config.group} cannot be given")
+    return dataclasses.replace(spec, env_id=config.env)
 
 
 def check_device(device: str) -> None:
