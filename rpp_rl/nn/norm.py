@@ -37,7 +37,7 @@ class EquivariantNorm(nn.Module):
             float when it copies the statistics of a critic to its target.
 
     Raises:
-        ValueError: If the rep is not orthogonal.
+        ValueError: If the rep is not orthogonal or the bound not positive.
     """
 
     running_mean: Tensor
@@ -46,10 +46,13 @@ class EquivariantNorm(nn.Module):
     projector: Tensor
     orbit_average: Tensor
 
-    def __init__(self, rep: Rep) -> None:
+    def __init__(self, rep: Rep, *, clip: float = 10.0) -> None:
         super().__init__()
         _require_orthogonal(rep, "equivariant normalisation")
+        if not clip > 0:
+            raise ValueError(f"clip must be positive, got {clip}")
         self.rep_in = self.rep_out = rep
+        self.clip, self.is_signed_permutation = clip, rep.is_signed_permutation
         invariants = equivariant_basis(trivial(rep.group), rep)[..., 0]
         orbit = _orbits(rep)
         same_orbit = orbit[:, None] == orbit
@@ -83,11 +86,15 @@ class EquivariantNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Normalise with the statistics gathered so far."""
-        return (x - self.running_mean) * torch.rsqrt(self.running_var + EPSILON)
+        y = (x - self.running_mean) * torch.rsqrt(self.running_var + EPSILON)
+        if self.is_signed_permutation:
+            return y.clamp(-self.clip, self.clip)
+        mean_square = y.square() @ self.orbit_average
+        return y * (self.clip * torch.rsqrt(mean_square + EPSILON)).clamp(max=1.0)
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
-        return self.rep_in.name
+        return f"{self.rep_in.name}, clip={self.clip}"
 
 
 class EquivariantLayerNorm(nn.Module):

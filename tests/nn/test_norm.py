@@ -121,6 +121,36 @@ def test_nearly_constant_data_keep_their_variance(rng):
     assert norm.running_var.item() == pytest.approx(x.var(), rel=1e-5)
 
 
+def test_surprising_values_are_clipped_without_breaking_symmetry(group, rng, error, equivariance_tolerance):
+    """Contact forces are zero in all early data."""
+    rep = Rep.parse("R + P + 2*V", group)
+    norm = EquivariantNorm(rep)
+    norm.update(torch.zeros(100, rep.size))
+    assert error(norm, rep) < equivariance_tolerance
+    y = norm(torch.as_tensor(rng.normal(size=(50, rep.size)), dtype=torch.get_default_dtype()))
+    rms = (y.square() @ norm.orbit_average).sqrt()
+    assert 9.9 < rms.max() <= 10 + 1e-4
+    if rep.is_signed_permutation:
+        assert y.abs().max() == 10
+    with pytest.raises(ValueError, match=r"clip must be positive, got 0\.0"):
+        EquivariantNorm(rep, clip=0.0)
+
+
+def test_clipping_coordinates_would_break_rotations(rng, error):
+    """Negative control: what signed permutations allow."""
+    assert error(lambda x: (100 * x).clamp(-10, 10), Rep.parse("2*V", SO2)) > 0.01
+
+
+def test_ordinary_values_are_not_clipped(rng):
+    for name in ("D4", "SO2"):
+        rep = Rep.parse("2*R + V", Group.parse(name))
+        x = data(rng, rep)
+        norm = feed(EquivariantNorm(rep), x)
+        x = torch.as_tensor(x, dtype=torch.float32)
+        expected = (x - norm.running_mean) / (norm.running_var + EPSILON).sqrt()
+        torch.testing.assert_close(norm(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_update_takes_other_precisions_and_keeps_its_own(rng):
     norm = EquivariantNorm(Rep.parse("R + V", SO3))
     norm.update(torch.randn(8, 4, dtype=torch.float64))
