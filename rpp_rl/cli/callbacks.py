@@ -172,10 +172,18 @@ class Checkpoints(Periodic):
     def __init__(self, folder: RunFolder, every: int, last: int, *, keep_buffer: bool) -> None:
         super().__init__(every, last)
         self.folder, self.keep_buffer = folder, keep_buffer
+        self.saved_at = last or None
 
     def act(self) -> None:
-        """Write a checkpoint."""
-        save_checkpoint(self.folder, self.model, keep_buffer=self.keep_buffer)
+        """Write a checkpoint, unless there is one of this step.
+
+        A second agent of one step would differ from the first in its hash, and until its buffer was written too the
+        buffer there would belong to none.
+        """
+        n_steps = self.model.num_timesteps
+        if n_steps != self.saved_at:
+            save_checkpoint(self.folder, self.model, keep_buffer=self.keep_buffer)
+            self.saved_at = n_steps
 
     def _on_training_end(self) -> None:
         self.act()

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from rpp_rl.cli import run_folder
-from rpp_rl.cli.callbacks import Checkpoints
+from rpp_rl.cli import callbacks, run_folder
 from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, save_checkpoint
 from rpp_rl.cli.environments import make_vec_env
 from rpp_rl.cli.errors import UserError
@@ -55,14 +54,14 @@ def start(*flags):
     )
 
 
-def wait_for(path, process):
+def wait_for(condition, process):
     for _ in range(1200):
-        if path.exists():
+        if condition():
             return
         if process.poll() is not None:
             raise AssertionError(process.stdout.read())
         time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear in a minute")
+    raise AssertionError("waited for a minute")
 
 
 def test_a_finished_run_can_be_made_longer(copied):
@@ -87,7 +86,7 @@ def test_the_state_of_the_optimisers_goes_on(copied):
 
 def test_what_was_recorded_after_the_last_checkpoint_is_removed(tiny, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_on_training_end", die)
+        patch.setattr(callbacks.Checkpoints, "_on_training_end", die)
         with pytest.raises(Died):
             main([*tiny, "--rpp", "-n", "200", "--eval-freq", "50", "--save-freq", "120"])
     folder = RunFolder.open(tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1")
@@ -118,7 +117,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, tiny, number, vec_env, n_e
     flags = ["-n", "100000", "--save-freq", "100000", "--vec-env", vec_env, "-params", f"n_envs:{n_envs}"]
     process = start(*tiny, "--rpp", *flags)
     folder_path = tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1"
-    wait_for(folder_path / "evaluations.npz", process)
+    wait_for((folder_path / "evaluations.npz").exists, process)
     os.killpg(process.pid, getattr(signal, number))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -138,7 +137,7 @@ def test_a_second_signal_does_not_wait(tmp_path, tiny):
     code = "import time, rpp_rl.cli.callbacks as c; c.evaluate_policy = lambda *a, **k: time.sleep(600)\n" + MAIN
     command = [sys.executable, "-c", code, *tiny, "-n", "1000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for(tmp_path / "logs" / "sac" / "Walker2d-v5_1" / "rl_model_80_steps.zip", process)
+    wait_for((tmp_path / "logs" / "sac" / "Walker2d-v5_1" / "rl_model_80_steps.zip").exists, process)
     time.sleep(2)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
@@ -151,24 +150,26 @@ def test_a_second_signal_does_not_wait(tmp_path, tiny):
 @pytest.mark.slow
 def test_a_killed_run_always_leaves_a_checkpoint_that_loads(tmp_path, tiny, rng):
     """Checkpoints every 5 steps, so that most of the time is spent in saving."""
-    folder_path = tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1"
+    folder = RunFolder(tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1", "Walker2d-v5")
     flags = [*tiny, "--rpp", "-n", "100000", "--save-freq", "5"]
-    reached = []
+    reached = 0
+
+    def has_gone_on():
+        return folder.replay_buffer.exists() and read_mark(folder).n_steps > reached
+
     for _ in range(6):
         process = start(*flags)
-        wait_for(folder_path / "replay_buffer.pkl", process)
-        if reached:
-            wait_for(folder_path / f"rl_model_{reached[-1] + 5}_steps.zip", process)
+        wait_for(has_gone_on, process)
         time.sleep(rng.uniform(0, 0.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        model = load(RunFolder.open(folder_path))
+        model = load(folder)
+        assert model.num_timesteps > reached
         assert model.replay_buffer.size() == min(model.num_timesteps, 1000)
-        reached.append(model.num_timesteps)
-        flags = ["--resume", folder_path]
-    assert reached == sorted(set(reached))
-    assert main(["--resume", str(folder_path), "-n", str(reached[-1] + 10)]) == 0
-    assert not list(folder_path.glob(".*.tmp"))
+        reached = model.num_timesteps
+        flags = ["--resume", folder.path]
+    assert main(["--resume", str(folder.path), "-n", str(reached + 10)]) == 0
+    assert not list(folder.path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("n_renames", [0, 1, 2])
@@ -192,6 +193,28 @@ def test_dying_at_any_rename_leaves_the_old_checkpoint_or_the_new_one(copied, mo
         save_checkpoint(copied, model, keep_buffer=True)
     monkeypatch.undo()
     assert load(copied).num_timesteps == (240 if len(renames) == 2 else 200)
+
+
+def test_no_step_is_saved_twice(tiny, tmp_path, monkeypatch):
+    """Or the buffer of the first time would belong to no agent while the second is written."""
+    saved = []
+
+    def counting(folder, model, *, keep_buffer):
+        saved.append(model.num_timesteps)
+        save_checkpoint(folder, model, keep_buffer=keep_buffer)
+
+    monkeypatch.setattr(callbacks, "save_checkpoint", counting)
+    assert main([*tiny, "-n", "160"]) == 0
+    assert saved == [80, 160]
+    monkeypatch.setattr(callbacks.StopWish, "check", interrupt)
+    folder = tmp_path / "logs" / "sac" / "Walker2d-v5_1"
+    assert main(["--resume", str(folder), "-n", "300"]) == 130
+    assert saved == [80, 160]
+    assert load(RunFolder.open(folder)).num_timesteps == 160
+
+
+def interrupt(*_):
+    raise callbacks.Interrupted
 
 
 def test_a_buffer_and_an_agent_that_do_not_belong_together_are_refused(copied):
