@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import multiprocessing
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +48,8 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
         # Ctrl-C reaches all processes of a terminal; only the main one may act on it, and it still needs this one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     _check_known(env_id)
+    if ":" in env_id and "" not in sys.path:
+        sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does
     about = f"cannot make {env_id} with {env_kwargs}" if env_kwargs else f"cannot make {env_id}"
     with user_input(gym.error.Error, ImportError, TypeError, about=about), warnings.catch_warnings():
         # Which version to train on is the user's choice: v4 and v5 are different environments.
