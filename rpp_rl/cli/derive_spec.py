@@ -35,6 +35,7 @@ def table(found: Survey) -> str:
     broken: dict[str, str] = {}
     for finding in found.findings:
         texts = [str(violation) for violation in finding.element.violations]
+        texts += [remark for remark in finding.remarks if remark not in found.warnings]
         more = f"; and {len(texts) - MAX_VIOLATIONS} more" if len(texts) > MAX_VIOLATIONS else ""
         if texts:
             text = "; ".join(texts[:MAX_VIOLATIONS]) + more

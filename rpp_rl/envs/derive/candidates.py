@@ -13,8 +13,11 @@ from scipy.spatial.transform import Rotation
 from rpp_rl.envs.derive.robot import Robot
 from rpp_rl.symmetry.matrices import matrix_key, snapped
 
-POLYGONS = (8, 6, 5)
-"""Regular polygons about the vertical whose rotations and reflections are tried, besides the motions of a cube."""
+POLYGONS = (8, 10, 12)
+"""Regular polygons about the vertical whose rotations and reflections are tried, besides the motions of a cube.
+
+Those with 10 and 12 corners have all the motions of a triangle, a pentagon and a hexagon, however these stand.
+"""
 
 
 def cube_motions() -> list[Float[ndarray, "3 3"]]:

@@ -137,13 +137,17 @@ def _is_isomorphism(known: Group, table: Int[ndarray, "n n"], images: tuple[int,
 
 
 def _few_generators(table: Int[ndarray, "n n"], candidates: list[int]) -> list[int]:
-    """Some of the candidates that generate everything, found one by one."""
+    """Some of the candidates that generate everything, none of which can be spared."""
     chosen: list[int] = []
     reached = {0}
     for candidate in candidates:
         if candidate not in reached:
             chosen.append(candidate)
             reached = _generated(table, chosen)
+    for candidate in tuple(chosen):
+        others = [other for other in chosen if other != candidate]
+        if _generated(table, others) == reached:
+            chosen = others
     return chosen
 
 

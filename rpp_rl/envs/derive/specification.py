@@ -169,7 +169,7 @@ def _letter(finding: Finding) -> str:
 
 
 def _note(finding: Finding) -> str:
-    return "; ".join([*map(str, finding.element.violations), *finding.warnings])
+    return "; ".join([*map(str, finding.element.violations), *finding.remarks])
 
 
 def _renamed(records: Sequence[Generator]) -> list[Generator]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.envs.check import EXACT, HORIZON, WEAK
-from rpp_rl.envs.derive.contacts import solver_warnings, uncompared
+from rpp_rl.envs.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
 from rpp_rl.envs.derive.elements import RobotSymmetry, find_symmetries
 from rpp_rl.envs.derive.joints import joined
 from rpp_rl.envs.derive.observation import Atom, ObservationParts, observed_parts
@@ -54,6 +54,22 @@ class Finding:
         return not self.element.violations and self.trial is not None and self.trial.worst < EXACT
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What limits the evidence, or explains why the simulator does not agree with the comparison."""
+        if self.element.violations or self.trial is None or self.is_exact:
+            return self.warnings
+        return (*self.warnings, f"no part differs from its image, but the simulator does not agree{self._suspicion}")
+
+    @property
+    def _suspicion(self) -> str:
+        cone = self.element.robot.model.opt.cone
+        return (
+            ": a pyramidal friction cone breaks it at contacts that are neither level nor upright"
+            if cone == PYRAMIDAL
+            else ""
+        )
+
+    @property
     def verdict(self) -> Verdict:
         """How exact a symmetry of the dynamics it is."""
         if self.trial is None:
@@ -83,7 +99,7 @@ class Finding:
             "keeps_reward": self.keeps_reward,
             "inc_1": None if self.trial is None else self.trial.inc_1,
             "violations": [str(violation) for violation in element.violations],
-            "warnings": list(self.warnings),
+            "warnings": list(self.remarks),
         }
 
 
