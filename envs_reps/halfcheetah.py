@@ -37,9 +37,9 @@ SWAPPED = "forward and backward are exchanged, and the front leg with the back l
 LEGS_ONLY = "the front leg and the back leg are exchanged, forward stays forward"
 FLIPS = "the reward for moving forward changes sign"
 EVIDENCE = {
-    "Z2": Generator("p", KEPT, False, 0.30, 0.36, 5.2, 0, FLIPS),
-    "Z2-swap": Generator("p", SWAPPED, False, 0.26, 0.42, 5.8, 0, FLIPS),
-    "Z2-legs": Generator("s", LEGS_ONLY, True, 0.33, 0.44, 3.7, 0),
+    "Z2": Generator("p", KEPT, False, 0.29, 0.38, 7.8, 0, FLIPS),
+    "Z2-swap": Generator("p", SWAPPED, False, 0.27, 0.44, 8.8, 0, FLIPS),
+    "Z2-legs": Generator("s", LEGS_ONLY, True, 0.33, 0.45, 3.5, 0),
 }
 
 SPECS = tuple(

@@ -177,14 +177,14 @@ PAPER_NOTE = (
 )
 EVIDENCE = {
     4: (
-        Generator("f", LEFT_RIGHT, True, 0.0081, 0.099, 0.41, 7, LEFT_RIGHT_NOTE),
-        Generator("yaw", YAW, False, 0.0061, 0.061, 2.3, 3, YAW_NOTE),
-        Generator("yaw", PAPER_YAW, False, 0.24, 0.68, 3.8, 694, PAPER_NOTE),
+        Generator("f", LEFT_RIGHT, True, 0.0080, 0.11, 1.0, 11, LEFT_RIGHT_NOTE),
+        Generator("yaw", YAW, False, 0.017, 0.096, 6.0, 6, YAW_NOTE),
+        Generator("yaw", PAPER_YAW, False, 0.29, 0.71, 6.8, 635, PAPER_NOTE),
     ),
     5: (
-        Generator("f", LEFT_RIGHT, True, 0.0081, 0.099, 10.0, 7, LEFT_RIGHT_NOTE),
-        Generator("yaw", YAW, False, 0.0061, 0.061, 11.0, 3, YAW_NOTE),
-        Generator("yaw", PAPER_YAW, False, 0.24, 0.68, 15.0, 694, PAPER_NOTE),
+        Generator("f", LEFT_RIGHT, True, 0.0080, 0.11, 10.0, 11, LEFT_RIGHT_NOTE),
+        Generator("yaw", YAW, False, 0.017, 0.096, 12.0, 6, YAW_NOTE),
+        Generator("yaw", PAPER_YAW, False, 0.29, 0.71, 17.0, 635, PAPER_NOTE),
     ),
 }
 KITS = {"Z2": _mirror_kit(), "O2": _o2_kit(), "paper-SO2": _paper_kit()}

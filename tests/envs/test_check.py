@@ -34,7 +34,7 @@ def test_walker_of_version_5_is_symmetric():
 def test_walker_of_version_4_is_symmetric_to_some_percent():
     (check,) = check_spec(envs_reps.load("Walker2d-v4"), n_states=60)
     assert check.verdict == "approximate"
-    assert 0.01 < check.inc_1 < 0.1
+    assert 0.01 < check.inc_1 < 0.15
     assert 0.05 < check.inc_20 < 0.3
     assert not check.keeps_reward
 
@@ -106,8 +106,9 @@ def test_the_unchanged_generator_passes_the_control():
 
 def test_every_changed_sign_of_the_walker_is_noticed():
     """Negative control."""
+    env = make("Walker2d-v5")
     for _, spec in changed_signs(envs_reps.load("Walker2d-v5"), 0):
-        assert check_spec(spec, n_states=4)[0].verdict != "exact"
+        assert check_spec(spec, env, n_states=2)[0].verdict != "exact"
 
 
 @pytest.mark.slow
@@ -131,25 +132,27 @@ def test_every_exchange_of_two_pairs_of_the_walker_is_noticed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", ["Ant-v4", "Ant-v5"])
 @pytest.mark.parametrize("generator", [0, 1])
-def test_every_changed_sign_of_the_ant_is_noticed(env_id, generator):
-    spec = envs_reps.load(env_id)
-    simulator = Simulator(env_id)
+def test_every_changed_sign_of_the_ant_is_noticed(generator):
+    refused = 0
+    for i, spec in changed_signs(envs_reps.load("Ant-v4"), generator):
+        if spec is None:
+            assert 1 <= i < 10
+            refused += 1
+        else:
+            assert check_spec(spec, n_states=4)[0].verdict != "exact"
+    assert refused == 9
+
+
+@pytest.mark.slow
+def test_contact_forces_of_every_link_are_tried():
+    """A sign that no contact shows cannot be judged: only the hidden first links, fixed to the torso, touch nothing."""
+    simulator = Simulator("Ant-v5")
     rng = np.random.default_rng(0)
-    start = simulator.states(8, rng)
-    unnoticed = []
-    for i, changed in changed_signs(spec, generator):
-        if changed is not None and check_spec(changed, n_states=8)[0].verdict == "exact":
-            unnoticed.append(spec.observation.blocks[block_at(spec, i)].name)
-    # Bodies that nothing touched say nothing about the signs of their contact forces.
-    assert all(name.startswith("contact") for name in unnoticed)
-    assert len(unnoticed) < 60
-    assert start.shape == (8, spec.observation.size)
-
-
-def block_at(spec, coordinate):
-    return next(k for k, where in enumerate(spec.observation.slices) if where.start <= coordinate < where.stop)
+    start = simulator.states(200, rng)
+    obs = simulator.rollout(start, np.array([simulator.random_actions(200, rng) for _ in range(20)])).obs[1:]
+    touched = obs[..., 27:].reshape(-1, 13, 6).any((0, 2))
+    assert touched.tolist() == [True, *(4 * [False, True, True])]
 
 
 def changed_contacts():
