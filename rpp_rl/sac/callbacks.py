@@ -14,8 +14,9 @@ class SymmetryCallback(BaseCallback):
     """Log ``rpp/*`` every ``log_freq`` steps: equivariance errors on replayed states, pathway norms, prior energy.
 
     ``rpp/actor_mean_error/{g}``, ``rpp/actor_log_std_error/{g}`` and ``rpp/critic_error/{g}`` are relative errors for
-    each generator g of the specification (0: equivariant; 1: unrelated). ``rpp/actor_residual_ratio`` and
-    ``rpp/critic_residual_ratio`` are the norm of the residual parameters over that of both pathways.
+    each generator g of the specification (0: equivariant; 0.7: unrelated; 1: the opposite).
+    ``rpp/actor_residual_ratio`` and ``rpp/critic_residual_ratio`` are the norm of the residual parameters over that of
+    both pathways.
     ``rpp/actor_prior_energy`` and ``rpp/critic_prior_energy`` are the negative log priors as the loss counts them.
 
     Args:
@@ -51,7 +52,9 @@ class SymmetryCallback(BaseCallback):
             energy = float(prior.energy(module).detach()) / agent.n_prior_data
             self.logger.record(f"rpp/{name}_prior_energy", energy)
         spec = policy.symmetry
-        if spec is None:
+        assert agent.replay_buffer is not None
+        # A step is stored after the callbacks have seen it, so there are no states yet at the first one.
+        if spec is None or agent.replay_buffer.size() == 0:
             return
         obs, actions = self._replayed()
         for g, errors in actor_equivariance_errors(policy, obs, spec).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,6 +23,10 @@ from rpp_rl.envs.transform import ObsToRep
 from rpp_rl.nn import RPPEMLP, EquivariantNorm, Mode, RPPLinear, hidden_rep, trunk
 from rpp_rl.nn.linear import require_mode
 from rpp_rl.symmetry import Rep, trivial, trivial_group
+
+NO_EFFECT = ("activation_fn", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",
+             "features_extractor_kwargs")  # fmt: skip
+"""Arguments of SB3's policy that belong to parts which RPP policies do not have; only their defaults are accepted."""
 
 Std = Literal["exp", "softplus"]
 """How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
@@ -190,6 +195,12 @@ class RPPSACPolicy(SACPolicy):
             raise ValueError(f"std must be 'exp' or 'softplus', got {std!r}")
         if kwargs.get("use_sde") or kwargs.get("share_features_extractor"):
             raise ValueError("use_sde and share_features_extractor are not available with RPP policies")
+        defaults = inspect.signature(SACPolicy).parameters
+        ignored = [name for name in NO_EFFECT if (kwargs.get(name) or defaults[name].default) != defaults[name].default]
+        if ignored:
+            raise ValueError(f"RPP policies have no {', '.join(ignored)}; choose the nonlinearity by 'activation'")
+        if not isinstance(observation_space, spaces.Box):
+            raise ValueError(f"expected observations in a Box, got {observation_space}")
         if spec is None and mode != "mlp":
             raise ValueError(
                 f"mode {mode!r} needs policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
@@ -210,7 +221,8 @@ class RPPSACPolicy(SACPolicy):
             "head_scale": head_scale,
             "std": std,
         }
-        kwargs["optimizer_kwargs"] = {"fused": True, **(kwargs.get("optimizer_kwargs") or {})}
+        if issubclass(kwargs.get("optimizer_class", torch.optim.Adam), torch.optim.Adam):
+            kwargs["optimizer_kwargs"] = {"fused": True, **(kwargs.get("optimizer_kwargs") or {})}
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     @property

@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from rpp_rl.nn import Mode, Prior, shared_weights
@@ -42,7 +42,8 @@ class RPPSAC(SAC):
         kwargs: Passed on to ``stable_baselines3.SAC``. ``policy_kwargs`` are those of `RPPSACPolicy`.
 
     Raises:
-        ValueError: If a prior variance is not positive, or observations are normalised by ``VecNormalize``.
+        ValueError: If a prior variance is not positive, the policy is not built of RPP layers, or observations are
+            normalised by ``VecNormalize``.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**SAC.policy_aliases, "RPPPolicy": RPPSACPolicy}
@@ -89,17 +90,30 @@ class RPPSAC(SAC):
             (self.critic_equiv_var, self.critic_residual_var),
         ):
             Prior(equiv_var, residual_var)  # refuse bad variances before anything is built
-        vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
-        if (
-            isinstance(vec_normalize, VecNormalize)
-            and vec_normalize.norm_obs
-            and self.policy_kwargs.get("mode") != "mlp"
-        ):
+        if not issubclass(self.policy_class, RPPSACPolicy):
+            raise ValueError(
+                f"RPPSAC needs the policy 'RPPPolicy', got {self.policy_class.__name__}; for plain networks use "
+                "policy_kwargs={'mode': 'mlp'}"
+            )
+        self._refuse_normalized(self.env)
+        super()._setup_model()
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Go on in another environment of the same spaces.
+
+        Raises:
+            ValueError: If its spaces differ or its observations are normalised by ``VecNormalize``.
+        """
+        self._refuse_normalized(env)
+        super().set_env(env, force_reset)
+
+    def _refuse_normalized(self, env: GymEnv | None) -> None:
+        vec_normalize = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
+        if vec_normalize is not None and vec_normalize.norm_obs and self.policy_kwargs.get("mode") != "mlp":
             raise ValueError(
                 "VecNormalize scales every observation coordinate on its own, which breaks the symmetry; use "
                 "policy_kwargs={'normalize_obs': True} or VecNormalize(norm_obs=False)"
             )
-        super()._setup_model()
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update critics, actor and temperature ``gradient_steps`` times on batches from the replay buffer."""
@@ -201,7 +215,7 @@ class RPPSAC(SAC):
         """
         super().load_replay_buffer(path, truncate_last_traj)
         assert self.replay_buffer is not None
-        self.replay_buffer = with_capacity(self.replay_buffer, max(self.buffer_size // self.n_envs, 1))
+        self.replay_buffer = with_capacity(filled(self.replay_buffer), max(self.buffer_size // self.n_envs, 1))
 
     def _store_transition(
         self,
@@ -212,7 +226,9 @@ class RPPSAC(SAC):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        if not all(np.isfinite(array).all() for array in (np.asarray(new_obs), reward)):
+        # Where an episode ends, new_obs is the next one's first; what is stored is the last one of this episode.
+        last = [info["terminal_observation"] for info in infos if "terminal_observation" in info]
+        if not all(np.isfinite(array).all() for array in (new_obs, reward, *last)):
             raise FloatingPointError(
                 f"step {self.num_timesteps}: the environment returned an observation or a reward that is no finite "
                 "number; nothing was learned from it"

@@ -140,6 +140,7 @@ def test_observations_are_acted_on_as_the_environment_gives_them(rng):
         ({"spec": None}, "needs policy_kwargs"),
         ({"std": "tanh"}, "std must be"),
         ({"use_sde": True}, "use_sde"),
+        ({"activation_fn": torch.nn.ELU}, "have no activation_fn"),
         ({"activation": "gelu"}, "activation must be one of"),
         ({"hidden": "5*V"}, "expected 64"),
         ({"net_arch": [4]}, "more than 4"),
@@ -149,6 +150,12 @@ def test_observations_are_acted_on_as_the_environment_gives_them(rng):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_policy("Ant-v4", **options)
+
+
+def test_observations_that_are_no_vectors_are_refused():
+    space = spaces.Dict({"joints": spaces.Box(-1, 1, (3,))})
+    with pytest.raises(ValueError, match="expected observations in a Box, got Dict"):
+        RPPSACPolicy(space, spaces.Box(-1, 1, (2,)), lambda _: 3e-4, mode="mlp")
 
 
 def test_spec_of_another_environment_is_refused():

@@ -11,6 +11,7 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.vec_env import VecNormalize
 
 import envs_reps
@@ -52,6 +53,9 @@ def test_plain_mode_trains_bit_for_bit_like_sb3():
             {"max_grad_norm": 0.5, "prior_n_data": 10, "actor_equiv_var": 1.0, "target_entropy": -4.0},
         ),
         ("rpp", {}, {"ent_coef": 0.2, "gradient_steps": 2}),
+        ("rpp", {"optimizer_class": torch.optim.RMSprop}, {}),
+        ("rpp", {"n_critics": 3, "net_arch": {"pi": [16], "qf": [32, 16]}}, {}),
+        ("rpp", {"n_critics": 1, "net_arch": []}, {}),
     ],
     ids=str,
 )
@@ -154,6 +158,16 @@ def test_replay_buffer_is_saved_without_unused_room(tmp_path):
     again.learn(20, reset_num_timesteps=False)
 
 
+def test_a_larger_buffer_of_sb3_fits_if_its_transitions_do(tmp_path):
+    agent = make_agent(buffer_size=5000).learn(60)
+    save_to_pkl(tmp_path / "buffer.pkl", agent.replay_buffer)
+    again = make_agent(buffer_size=100)
+    again.load_replay_buffer(tmp_path / "buffer.pkl")
+    assert (again.replay_buffer.size(), again.replay_buffer.buffer_size) == (60, 100)
+    with pytest.raises(ValueError, match="60 transitions does not fit into 50"):
+        make_agent(buffer_size=50).load_replay_buffer(tmp_path / "buffer.pkl")
+
+
 def test_policy_alone_can_be_saved(tmp_path):
     agent = make_agent()
     agent.policy.save(tmp_path / "policy.pth")
@@ -181,17 +195,38 @@ class Faulty(gym.Wrapper):
         return (obs * np.nan if self.steps == 10 else obs, *rest)
 
 
-def test_nan_observations_stop_the_training():
+class Exploding(Faulty):
+    """An environment that ends with the step at which its observation is NaN, as MuJoCo's do."""
+
+    def step(self, action):
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, self.steps == 10, False, info
+
+
+@pytest.mark.parametrize("kind", [Faulty, Exploding])
+def test_nan_observations_stop_the_training(kind):
     with pytest.raises(FloatingPointError, match="step 10: the environment returned"):
-        make_agent(Faulty(gym.make("Ant-v4"))).learn(50)
+        make_agent(kind(gym.make("Ant-v4"))).learn(50)
 
 
 def test_vec_normalize_is_refused_because_it_breaks_the_symmetry():
     env = VecNormalize(make_vec_env("Ant-v4", 1))
     with pytest.raises(ValueError, match="VecNormalize scales every"):
         make_agent(env)
+    agent = make_agent()
+    with pytest.raises(ValueError, match="VecNormalize scales every"):
+        agent.set_env(env)
     make_agent(env, mode="mlp").learn(60)
     make_agent(VecNormalize(make_vec_env("Ant-v4", 1), norm_obs=False)).learn(60)
+
+
+def test_policies_of_sb3_are_refused():
+    with pytest.raises(ValueError, match="RPPSAC needs the policy 'RPPPolicy', got SACPolicy"):
+        RPPSAC("MlpPolicy", "Ant-v4", **SMALL)
+
+
+def test_the_first_step_can_be_logged():
+    make_agent().learn(3, callback=SymmetryCallback(log_freq=1))
 
 
 @pytest.mark.parametrize("kwargs", [{"actor_equiv_var": 0.0}, {"critic_residual_var": -1.0}], ids=str)
