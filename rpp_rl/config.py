@@ -168,10 +168,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only, and ``3e-4`` is a number, as in YAML 1.2 and in Python."""
+    """Plain values only; as in YAML 1.2, ``3e-4`` is a number and ``off`` is text."""
 
 
-_Loader.yaml_implicit_resolvers = {key: list(rules) for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.yaml_implicit_resolvers = {
+    key: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:bool" or key in "tTfF"]
+    for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )

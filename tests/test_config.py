@@ -75,6 +75,7 @@ def test_numbers_are_read_as_in_python(write, text):
         ("policy_only: 1", "policy_only: expected true or false"),
         ("mode: cnn", "mode: expected 'mlp' or 'rpp' or 'emlp'"),
         ("group: 4", "group: expected text or nothing"),
+        ("save_replay_buffer: off", "save_replay_buffer: expected true or false, got 'off'"),
         ("ent_coef: aut", "ent_coef: expected a number, 'auto'"),
         ("ent_coef: auto_0.0", "ent_coef: expected a number, 'auto'"),
         ("env_kwargs: [1]", "env_kwargs: expected a mapping"),
