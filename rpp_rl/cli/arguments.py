@@ -81,13 +81,15 @@ def yaml_value(text: str) -> object:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def integer(at_least: int) -> Callable[[str], int]:
-    """The type of a flag that takes an integer of at least so much."""
+def integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
+    """The type of a flag that takes an integer of at least, and at most, so much."""
 
     def integer(text: str) -> int:
         number = int(text)
         if number < at_least:
             raise argparse.ArgumentTypeError(f"expected at least {at_least}, got {number}")
+        if at_most is not None and number > at_most:
+            raise argparse.ArgumentTypeError(f"expected at most {at_most}, got {number}")
         return number
 
     return integer

@@ -129,14 +129,14 @@ def check_device(device: str) -> None:
         UserError: If so.
     """
     try:
-        torch.empty(0, device="cpu" if device == "auto" else device)
+        torch.zeros(1, device="cpu" if device == "auto" else device).item()  # "meta" exists but holds no numbers
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _check_known(env_id: str) -> None:
     """Refuse an id that is not registered, unless a module is to be imported that may register it."""
-    if ":" in env_id or env_id in gym.registry:
+    if ":" in env_id.lstrip(":") or env_id in gym.registry:
         return
     close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else "for one of your own write MODULE:ID"

@@ -172,7 +172,8 @@ def _train(
         return INTERRUPTED
     finally:
         bar.close()
-    report(f"done: {model.num_timesteps} steps, best mean return {evaluation.best:.1f}; the agent is {folder.agent}")
+    best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
+    report(f"done: {model.num_timesteps} steps{best}; the agent is {folder.agent}")
     return 0
 
 

@@ -77,6 +77,8 @@ def failing():
         (["--env", "Walker2d-v5", "-n", "many"], "n_timesteps: expected an integer, got 'many'"),
         (["--env", "Walker2d-v5", "--vec-env", "threads"], "vec_env: expected 'dummy' or 'subproc'"),
         (["--env", "Walker2d-v5", "--device", "tpu9"], "device 'tpu9' cannot be used"),
+        (["--env", "Walker2d-v5", "--device", "meta"], "device 'meta' cannot be used"),
+        (["--env", ":Walker2d-v5"], "unknown environment ':Walker2d-v5'"),
         (["--env", "Walker2d-v5", "-conf", "missing.yaml"], "missing.yaml: No such file or directory"),
         (["--resume", "missing"], "missing is no folder of a run"),
     ],

@@ -57,6 +57,14 @@ def test_arguments_of_the_environment_are_those_of_the_training(tiny, tmp_path, 
     assert evaluate(capsys, folder, "--episodes", "1", *kwargs)["mean_return"] < 1000
 
 
+def test_an_agent_of_several_environments_is_played_in_one(tiny, tmp_path, capsys):
+    from rpp_rl.cli.train_sac import main as train_sac
+
+    assert train_sac([*tiny, "-n", "60", "-params", "n_envs:2"]) == 0
+    assert "best mean return" not in capsys.readouterr().out  # there was no evaluation
+    assert len(evaluate(capsys, tmp_path / "logs" / "sac" / "Walker2d-v5_1", "--episodes", "1")["returns"]) == 1
+
+
 def test_the_equivariance_error_tells_a_law_from_no_symmetry(tiny, tmp_path, capsys):
     from rpp_rl.cli.train_sac import main as train_sac
 
@@ -85,6 +93,7 @@ def test_what_is_printed_for_people(trained, capsys):
     [
         (["--episodes", "0"], "expected at least 1"),
         (["--seed", "-1"], "expected at least 0"),
+        (["--seed", "4294967296"], "expected at most 4294967295"),
         (["--episodes", "x"], "invalid integer value: 'x'"),
     ],
 )
