@@ -1,6 +1,7 @@
 """The folder of a run, in the layout of rl-baselines3-zoo.
 
-Every file is written under a temporary name and renamed, so whoever looks finds the old one or the new one.
+What a run needs to go on is written under a temporary name and renamed, so whoever looks finds the old file or the new
+one; logs are appended to.
 """
 
 import fcntl
