@@ -85,9 +85,12 @@ def draw(rows: list[Row], path: Path) -> None:
             colour, name = COLOURS[algorithm], f"{NAMES[algorithm]}, {len(curves)} seeds"
             for curve in curves.values():
                 axis.plot(*curve.T, color=colour, alpha=0.35, linewidth=1)
-            length = min(map(len, curves.values()))
-            stack = np.array([curve[:length] for curve in curves.values()])
-            axis.plot(stack[0, :, 0], stack[:, :, 1].mean(axis=0), color=colour, linewidth=2.2, label=name)
+            # Runs log at different steps: their mean needs a common grid.
+            grid = np.linspace(
+                max(curve[0, 0] for curve in curves.values()), min(curve[-1, 0] for curve in curves.values()), 200
+            )
+            mean = np.mean([np.interp(grid, *curve.T) for curve in curves.values()], axis=0)
+            axis.plot(grid, mean, color=colour, linewidth=2.2, label=name)
         axis.set(xlabel="environment steps", ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend()
