@@ -22,6 +22,7 @@ from rpp_rl.cli.errors import UserError, command, user_input
 from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.config import SACConfig, sac_config
+from rpp_rl.nn import shared_weights
 from rpp_rl.sac import RPPSAC, actor_equivariance_errors
 
 
@@ -124,7 +125,7 @@ def evaluate(model: RPPSAC, path: Path, env_id: str, envs: VecEnv, n_episodes: i
     def remember(local: dict[str, Any], _: dict[str, Any]) -> None:
         visited.append(local["observations"][0])
 
-    with naming_divergence(model):
+    with torch.no_grad(), shared_weights(model.actor), naming_divergence(model):
         returns, lengths = evaluate_policy(
             model, envs, n_episodes, deterministic=deterministic, callback=remember, return_episode_rewards=True
         )

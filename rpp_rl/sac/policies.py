@@ -24,8 +24,8 @@ from rpp_rl.nn import RPPEMLP, EquivariantNorm, Mode, RPPLinear, hidden_rep, tru
 from rpp_rl.nn.linear import require_mode
 from rpp_rl.symmetry import Rep, trivial, trivial_group
 
-NO_EFFECT = ("activation_fn", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",
-             "features_extractor_kwargs")  # fmt: skip
+NO_EFFECT = ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",
+             "features_extractor_kwargs", "share_features_extractor")  # fmt: skip
 """Arguments of SB3's policy that belong to parts which RPP policies do not have; only their defaults are accepted."""
 
 Std = Literal["exp", "softplus"]
@@ -193,12 +193,7 @@ class RPPSACPolicy(SACPolicy):
         require_mode(mode)
         if std not in ("exp", "softplus"):
             raise ValueError(f"std must be 'exp' or 'softplus', got {std!r}")
-        if kwargs.get("use_sde") or kwargs.get("share_features_extractor"):
-            raise ValueError("use_sde and share_features_extractor are not available with RPP policies")
-        defaults = inspect.signature(SACPolicy).parameters
-        ignored = [name for name in NO_EFFECT if (kwargs.get(name) or defaults[name].default) != defaults[name].default]
-        if ignored:
-            raise ValueError(f"RPP policies have no {', '.join(ignored)}; choose the nonlinearity by 'activation'")
+        _refuse_without_effect(kwargs)
         if not isinstance(observation_space, spaces.Box):
             raise ValueError(f"expected observations in a Box, got {observation_space}")
         if spec is None and mode != "mlp":
@@ -294,6 +289,11 @@ class RPPSACPolicy(SACPolicy):
         }
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
-        data.update(self.rpp_kwargs)
-        return data
+        return {**super()._get_constructor_parameters(), **self.rpp_kwargs}
+
+
+def _refuse_without_effect(kwargs: Mapping[str, Any]) -> None:
+    defaults = inspect.signature(SACPolicy).parameters
+    ignored = [name for name in NO_EFFECT if (kwargs.get(name) or defaults[name].default) != defaults[name].default]
+    if ignored:
+        raise ValueError(f"RPP policies have no {', '.join(ignored)}; 'activation' chooses the nonlinearity")

@@ -228,7 +228,7 @@ class RPPSAC(SAC):
     ) -> None:
         # Where an episode ends, new_obs is the next one's first; what is stored is the last one of this episode.
         last = [info["terminal_observation"] for info in infos if "terminal_observation" in info]
-        if not all(np.isfinite(array).all() for array in (new_obs, reward, *last)):
+        if not all(np.isfinite(array).all() for array in (np.asarray(new_obs), reward, *last)):
             raise FloatingPointError(
                 f"step {self.num_timesteps}: the environment returned an observation or a reward that is no finite "
                 "number; nothing was learned from it"
