@@ -23,6 +23,7 @@ def actor_equivariance_errors(
         obs: Observations as the environment gives them, shape ``(batch, obs)``.
         spec: The symmetry to measure against.
     """
+    obs = _act(spec, obs, np.eye(spec.obs_rep.size))
     mean, log_std = _actor(policy, obs)
     action_rep, abs_rep = spec.action_rep, spec.action_rep.abs()
     errors = {}
@@ -46,6 +47,7 @@ def critic_equivariance_errors(
         actions: Actions scaled to [-1, 1], shape ``(batch, action)``.
         spec: The symmetry to measure against.
     """
+    obs = _act(spec, obs, np.eye(spec.obs_rep.size))
     values = _critic(policy, obs, actions)
     return {
         generator.name: relative_error(
@@ -56,6 +58,10 @@ def critic_equivariance_errors(
 
 
 def _act(spec: EnvSpec, obs: ndarray, rho: ndarray) -> ndarray:
+    """The image of observations; of the two quaternions of an orientation, on which plain networks differ, always one.
+
+    The identity acts too, so that both sides of a comparison have the same choice.
+    """
     return from_rep(spec.observation, to_rep(spec.observation, obs) @ rho.T)
 
 

@@ -1,6 +1,8 @@
 """The networks of an agent: equivariant in strict mode, not otherwise, and the same after merging."""
 
 import json
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -118,6 +120,30 @@ def test_every_network_normalises_its_own_coordinates(mode, policy_only, rng):
         x = network.features_extractor(obs.float())
         assert x.shape[1] == (spec.observation.size if is_plain else spec.obs_rep.size)
         assert x.square().mean() < 1.5 if is_plain else x.square().mean() < 3
+
+
+def test_the_sign_of_a_quaternion_is_no_breaking_of_the_symmetry(rng):
+    """A plain network sees the sign, but no generator has made it."""
+    policy, spec = make_policy("Ant-v4", mode="mlp")
+    obs, actions = rng.normal(size=(64, 27)), rng.uniform(-1, 1, size=(64, 8))
+    flipped = np.where((np.arange(27) >= 1) & (np.arange(27) < 5), -obs, obs)
+    assert actor_equivariance_errors(policy, obs, spec) == actor_equivariance_errors(policy, flipped, spec)
+    errors = [critic_equivariance_errors(policy, x, actions, spec) for x in (obs, flipped)]
+    assert errors[0] == errors[1]
+
+
+def test_networks_of_a_large_robot_are_built_in_less_than_a_second():
+    """In CPU time of a fresh process, without torch's import of its compiler for the first optimiser of any kind."""
+    code = (
+        "import time, numpy as np, torch, envs_reps; from gymnasium.spaces import Box;"
+        "from rpp_rl.sac import RPPSACPolicy; torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]);"
+        "obs, actions = Box(-np.inf, np.inf, (105,)), Box(-1, 1, (8,)); start = time.process_time();"
+        "spec = envs_reps.load('Ant-v5').to_dict();"
+        "RPPSACPolicy(obs, actions, lambda _: 3e-4, spec=spec, net_arch=[256, 256]);"
+        "print(time.process_time() - start)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(result.stdout) < 1.0
 
 
 def test_policy_arguments_are_json():
