@@ -168,7 +168,8 @@ def _train(
             save_agent(model, folder.agent)
     except Interrupted:
         checkpoints.act()
-        report(f"interrupted after {model.num_timesteps} steps and saved; go on with: train-sac --resume {folder.path}")
+        hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
+        report(f"interrupted after {model.num_timesteps} steps and saved{hint}")
         return INTERRUPTED
     finally:
         bar.close()
