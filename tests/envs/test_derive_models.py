@@ -215,3 +215,25 @@ def test_symmetries_of_the_dynamics_can_be_chosen_by_name(surveyed):
     robot = surveyed(legged(polygon(4)))
     names = [f.name for f in staying(robot) if f.is_exact]
     assert derive(robot, chosen(robot, names), n_states=5).spec.group == Group.parse("Z4")
+
+
+BALL = '<body name="{name}" pos="{x} {y} .3"><freejoint/><geom type="{kind}" size=".1 .1 .1" mass="{mass}"/></body>'
+
+
+def test_loose_things_follow_the_world(surveyed, step_error):
+    """A ball's own symmetries are not listed, a box keeps to the corners it has, equal boxes may change places."""
+    alone = surveyed(legged(RECTANGLE))
+    ball = surveyed(
+        legged(RECTANGLE, extra="").replace(
+            "</worldbody>", BALL.format(name="ball", x=1, y=0, kind="sphere", mass=1) + "</worldbody>"
+        )
+    )
+    assert len([f for f in ball.findings if f.is_exact]) == len([f for f in alone.findings if f.is_exact])
+    assert element(ball, LEFT_RIGHT).is_exact
+    spec = derive(ball, [element(ball, LEFT_RIGHT)], n_states=5).spec
+    assert step_error(ball, spec, 0) < 1e-9
+    boxes = "".join(BALL.format(name=f"box {i}", x=1, y=i - 1, kind="box", mass=1 + (i == 2)) for i in range(3))
+    three = surveyed(legged(RECTANGLE).replace("</worldbody>", boxes + "</worldbody>"))
+    swap = element(three, "the world stays; plate stays; box 0 stays; box 1 stays; box 2 stays; box 0 ↔ box 1")
+    assert swap.is_exact
+    assert not any("box 2 ↔" in f.element.meaning for f in three.findings if f.is_exact)

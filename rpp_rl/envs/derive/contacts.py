@@ -53,9 +53,10 @@ def uncompared(robot: Robot) -> list[str]:
 
 def solver_warnings(robot: Robot) -> list[str]:
     """What in the simulator itself breaks symmetries."""
-    if robot.model.opt.solver == PGS:
-        return ["solver PGS: contact forces depend a little on the order of the contacts"]
-    return []
+    methods = {"solver PGS": robot.model.opt.solver == PGS, "noslip iterations": robot.model.opt.noslip_iterations > 0}
+    return [
+        f"{name}: contact forces depend a little on the order of the contacts" for name, used in methods.items() if used
+    ]
 
 
 def cone_violations(robot: Robot, g: Float[ndarray, "3 3"]) -> Iterator[Violation]:

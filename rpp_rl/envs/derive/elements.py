@@ -26,6 +26,8 @@ NEAR, COINCIDENT = 1 / 3, 0.05
 which distance two relabellings under one motion are both worth telling."""
 NEIGHBOURS = 89.0
 """Motions closer than these degrees are attempts at the same symmetry, of which the best is told."""
+MAX_FATAL = 2
+"""Fatal differences that a near symmetry may have to be worth telling: a mistake in the model, not another robot."""
 TURN, ANY_TURN = 45.0, 37.0
 """Degrees by which the world is turned to see whether contacts are isotropic; the second stands for any angle."""
 
@@ -146,7 +148,7 @@ def _best_attempts(elements: Iterable[RobotSymmetry]) -> list[RobotSymmetry]:
     lowest: dict[bytes, float] = {}
     for element in elements:
         n_fatal = sum(violation.is_fatal for violation in element.violations)
-        if n_fatal > max(2, element.robot.model.njnt // 4):
+        if n_fatal > MAX_FATAL:
             continue
         motions = b"".join(matrix_key(motion) for motion in element.motions)
         least = lowest.setdefault(motions, element.score)

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from rpp_rl.envs.derive.joints import CROSSED, JointMap
 from rpp_rl.envs.derive.robot import BALL, FREE, Robot
-from rpp_rl.envs.derive.tendons import TendonMap, is_fixed
+from rpp_rl.envs.derive.tendons import TendonMap, is_fixed, tendon_joints
 
 JOINT, JOINT_IN_PARENT, TENDON, SITE = 0, 1, 3, 4
 """Transmissions, MuJoCo's mjtTrn."""
@@ -93,3 +93,19 @@ def sign_between(a: Force | None, b: Force | None) -> float:
         return 1.0
     cosine = float(a.vector @ b.vector) / norms
     return float(np.sign(cosine)) if abs(cosine) > CROSSED else 0.0
+
+
+def driven_roots(robot: Robot) -> set[int]:
+    """The children of the world that have an actuator."""
+    roots = robot.model.body_rootid
+    driven: set[int] = set()
+    for force in (unit_force(robot, a) for a in range(robot.model.nu)):
+        if force is None:
+            continue
+        bodies = [force.place]
+        if force.kind == "joint":
+            bodies = [int(robot.model.jnt_bodyid[force.place])]
+        elif force.kind == "tendon":
+            bodies = [int(robot.model.jnt_bodyid[j]) for j in tendon_joints(robot, force.place)]
+        driven |= {int(roots[body]) for body in bodies}
+    return driven

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.envs.derive.comparison import Violation, off_place, plain_violations
+from rpp_rl.envs.derive.forces import driven_roots
 from rpp_rl.envs.derive.geoms import differing_tensors, matched_geoms
 from rpp_rl.envs.derive.joints import JointMap, free_joint, matched_joints
 from rpp_rl.envs.derive.robot import Robot
@@ -68,6 +69,8 @@ class Matcher:
         self.robot = robot
         self.shapes = shapes
         self.max_displacement = max_displacement
+        self.driven = driven_roots(robot)
+        self._known: dict[tuple[int, int, bytes], list[Match]] = {}
         self._found: dict[tuple[int, int, bytes], list[Match]] = {}
 
     def matches(self, g: Float[ndarray, "3 3"]) -> list[Match]:
@@ -95,26 +98,35 @@ class Matcher:
             partial = sorted(partial, key=lambda item: item[1].score)[:MAX_MATCHES]
         return [match for _, match in partial]
 
-    def _subtree(self, body: int, image: int, s: Float[ndarray, "3 3"]) -> list[Match]:
+    def _subtree(self, body: int, image: int, g: Float[ndarray, "3 3"]) -> list[Match]:
+        """The matches of two subtrees if the motion ``g`` moves what they hang on; remembered, they are asked often."""
         if self.robot.signatures[body] != self.robot.signatures[image]:
             return []
-        if not self.robot.is_free(body):
-            return self._found_once(body, image, s)
-        same_side = [shape for shape in self.shapes if np.linalg.det(shape) * np.linalg.det(s) > 0]
-        return [
-            self._floating(body, image, s, shape) + match
-            for shape in same_side
-            for match in self._found_once(body, image, shape)
-        ]
+        key = body, image, np.round(g, 9).tobytes()
+        if key not in self._known:
+            is_free = self.robot.is_free(body)
+            self._known[key] = self._floating(body, image, g) if is_free else self._moved(body, image, g)
+        return self._known[key]
 
-    def _floating(self, body: int, image: int, g: Float[ndarray, "3 3"], shape: Float[ndarray, "3 3"]) -> Match:
+    def _floating(self, body: int, image: int, g: Float[ndarray, "3 3"]) -> list[Match]:
+        """The matches of two floating trees for every motion of their shape."""
+        same_side = [shape for shape in self.shapes if np.linalg.det(shape) * np.linalg.det(g) > 0]
+        pairs = [(shape, match) for shape in same_side for match in self._moved(body, image, shape)]
+        if body not in self.driven:
+            # A loose ball has many symmetries that say nothing about the robot. The best will do, that is to stay as
+            # it is or to follow the world rather than anything else.
+            plain = (np.eye(3), g)
+            pairs = sorted(pairs, key=lambda pair: (pair[1].score, not any(np.allclose(pair[0], p) for p in plain)))[:1]
         i, j = self.robot.joints(body)[0], self.robot.joints(image)[0]
         names = self.robot.name("jnt", i), self.robot.name("jnt", j)
         violations = tuple(plain_violations(self.robot, "jnt", i, j, names))
-        return Match(joints=(free_joint(i, j, g, shape),), shapes=((body, shape),), violations=violations)
+        return [
+            Match(joints=(free_joint(i, j, g, shape),), shapes=((body, shape),), violations=violations) + match
+            for shape, match in pairs
+        ]
 
-    def _found_once(self, body: int, image: int, s: Float[ndarray, "3 3"]) -> list[Match]:
-        """The matches of two subtrees under the motion ``s``; remembered, since many motions of the world ask."""
+    def _moved(self, body: int, image: int, s: Float[ndarray, "3 3"]) -> list[Match]:
+        """The matches of two trees of which ``s`` moves every part; remembered too."""
         key = body, image, np.round(s, 9).tobytes()
         if key not in self._found:
             self._found[key] = self._matched(body, image, s)

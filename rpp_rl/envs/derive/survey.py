@@ -16,6 +16,7 @@ from numpy import ndarray
 from rpp_rl.envs.check import EXACT, HORIZON, WEAK
 from rpp_rl.envs.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
 from rpp_rl.envs.derive.elements import RobotSymmetry, find_symmetries
+from rpp_rl.envs.derive.forces import driven_roots
 from rpp_rl.envs.derive.joints import joined
 from rpp_rl.envs.derive.observation import Atom, ObservationParts, observed_parts
 from rpp_rl.envs.derive.robot import Robot
@@ -62,12 +63,9 @@ class Finding:
 
     @property
     def _suspicion(self) -> str:
-        cone = self.element.robot.model.opt.cone
-        return (
-            ": a pyramidal friction cone breaks it at contacts that are neither level nor upright"
-            if cone == PYRAMIDAL
-            else ""
-        )
+        if self.warnings or self.element.robot.model.opt.cone != PYRAMIDAL:
+            return ""
+        return ": a pyramidal friction cone breaks it at contacts that are neither level nor upright"
 
     @property
     def verdict(self) -> Verdict:
@@ -97,7 +95,7 @@ class Finding:
             "exact": self.is_exact,
             "verdict": self.verdict,
             "keeps_reward": self.keeps_reward,
-            "inc_1": None if self.trial is None else self.trial.inc_1,
+            "inc_1": None if self.trial is None or not np.isfinite(self.trial.inc_1) else self.trial.inc_1,
             "violations": [str(violation) for violation in element.violations],
             "warnings": list(self.remarks),
         }
@@ -157,10 +155,13 @@ def survey(env: gymnasium.Env[Any, Any], *, near: bool = True, seed: int = 0) ->
         seed: Seed of states and actions.
 
     Raises:
-        ValueError: If the observation is made in another way, or the action is not the model's control.
+        ValueError: If the observation is made in another way, the action is not the model's control, or actuators
+            have several controls.
     """
     simulator = Simulator(env)
     robot = Robot(simulator.env.model)
+    if getattr(robot.model, "nactuator", robot.model.nu) != robot.model.nu:
+        raise ValueError("the model has actuators with more than one control; their symmetry cannot be derived")
     parts = observed_parts(simulator, robot)
     elements = list(_seen_once(find_symmetries(robot, near=near), parts))
     has_task = not isinstance(simulator.env, BareModel)
@@ -180,9 +181,10 @@ def _told(findings: Iterable[Finding]) -> list[Finding]:
     known: set[tuple[object, ...]] = set()
     told = []
     for finding in findings:
-        match = finding.element.match
-        key = finding.element.bodies, *(matrix_key(shape) for _, shape in match.shapes)
-        if not (match.shapes and finding.verdict in ("weak", "unusable") and key in known):
+        driven = driven_roots(finding.element.robot)
+        shapes = [shape for body, shape in finding.element.match.shapes if body in driven]
+        key = finding.element.bodies, *(matrix_key(shape) for shape in shapes)
+        if not (shapes and finding.verdict in ("weak", "unusable") and key in known):
             told.append(finding)
         known.add(key)
     return told

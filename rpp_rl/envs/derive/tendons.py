@@ -70,6 +70,12 @@ def _tendon_violations(robot: Robot, tendon: TendonMap, names: tuple[str, str]) 
         yield from differing(*names, f"stiffness{note}", image, model.tendon_stiffnesspoly[j])
 
 
+def tendon_joints(robot: Robot, tendon: int) -> list[int]:
+    """The joints of a fixed tendon."""
+    start = int(robot.model.tendon_adr[tendon])
+    return robot.model.wrap_objid[start : start + int(robot.model.tendon_num[tendon])].tolist()
+
+
 def _coefficients(robot: Robot, tendon: int) -> Float[ndarray, " njnt"]:
     model, start = robot.model, int(robot.model.tendon_adr[tendon])
     vector = np.zeros(model.njnt)
