@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
     with closing(_environment(args)) as env, user_input(ValueError):
-        found = survey(env, near=not args.all, seed=args.seed)
+        found = survey(env, env_id=args.env, near=not args.all, seed=args.seed)
         print(json.dumps([finding.to_dict() for finding in found.findings], indent=2) if args.json else table(found))
         if args.output is None and args.elements is None:
             return 0

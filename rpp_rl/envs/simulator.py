@@ -60,7 +60,7 @@ class Simulator:
         data = base.data
         for skip in range(min(4, base.model.nq)):
             state = np.concatenate([data.qpos[skip:], data.qvel])
-            if len(state) <= len(obs) and np.array_equal(obs[: len(state)], state):
+            if len(state) <= len(obs) and np.array_equal(obs[: len(state)], state.astype(obs.dtype)):
                 break
         else:
             raise ValueError(f"{type(base).__name__}: expected observations that begin with qpos and qvel")

@@ -49,9 +49,9 @@ class Bench(MujocoEnv):
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, path, extra=0, **kwargs):
-        self.extra = extra
-        super().__init__(str(path), 4, Box(-np.inf, np.inf, (15 + extra,), np.float64), **kwargs)
+    def __init__(self, path, extra=0, dtype="float64", **kwargs):
+        self.extra, self.dtype = extra, dtype
+        super().__init__(str(path), 4, Box(-np.inf, np.inf, (15 + extra,), np.dtype(dtype).type), **kwargs)
 
     def step(self, action):
         before = self.data.qpos[0]
@@ -63,7 +63,8 @@ class Bench(MujocoEnv):
         return self._obs()
 
     def _obs(self):
-        return np.concatenate([self.data.qpos[2:], self.data.qvel, np.full(self.extra, self.data.time)])
+        parts = [self.data.qpos[2:], self.data.qvel, np.full(self.extra, self.data.time)]
+        return np.concatenate(parts).astype(self.dtype)
 
 
 @pytest.fixture
@@ -106,6 +107,11 @@ def test_from_the_model_to_a_trained_agent(env_id, model, tmp_path, capsys):
     assert agent.policy.symmetry == spec
     recorded = load_yaml(folder / env_id / "config.yml")
     assert (recorded["spec"], recorded["group"]) == (str(path), "Z2")
+
+
+def test_observations_in_single_precision_are_known_again(env_id, capsys):
+    assert derive_spec(["--env", env_id, "--env-kwargs", "dtype:float32", "--json"]) == 0
+    assert any(element["exact"] and element["keeps_reward"] for element in json.loads(capsys.readouterr().out))
 
 
 def test_the_bare_model_gives_the_same_maps_without_a_task(env_id, model, tmp_path, capsys):

@@ -145,12 +145,13 @@ class Survey:
         return [*uncompared(self.robot), *solver_warnings(self.robot), *task]
 
 
-def survey(env: gymnasium.Env[Any, Any], *, near: bool = True, seed: int = 0) -> Survey:
+def survey(env: gymnasium.Env[Any, Any], *, env_id: str | None = None, near: bool = True, seed: int = 0) -> Survey:
     """Find the symmetries of an environment's robot, and try each of them in the simulator.
 
     Args:
         env: An environment on gymnasium's MujocoEnv whose observation is qpos (without some leading numbers), qvel and
             then arrays that MuJoCo derives from them; or a `BareModel`.
+        env_id: The id by which others will make it; its own when not given, or the name of the model's file.
         near: Whether to leave out relabellings for which bodies would have to be far from where they are.
         seed: Seed of states and actions.
 
@@ -172,8 +173,8 @@ def survey(env: gymnasium.Env[Any, Any], *, near: bool = True, seed: int = 0) ->
     found = [Finding("", element, trial, has_task, warnings) for element, trial in zip(elements, tried, strict=True)]
     findings = _told(found) if near else found
     named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))
-    env_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
-    return Survey(env_id, simulator, robot, parts, named)
+    own_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
+    return Survey(env_id or own_id, simulator, robot, parts, named)
 
 
 def _told(findings: Iterable[Finding]) -> list[Finding]:
