@@ -41,8 +41,7 @@ def make_agent(kind: str, env_id: str, group: str | None, net_arch: list[int], b
             "policy_only": kind == "rpp_policy_only",
             "hidden": "uniform" if kind == "rpp_uniform" else "regular",
         }
-        priors = {"actor_residual_var": 1.0, "critic_residual_var": 1.0} if kind.startswith("rpp") else {}
-        agent = RPPSAC("RPPPolicy", env_id, policy_kwargs=policy_kwargs, **priors, **settings)
+        agent = RPPSAC("RPPPolicy", env_id, policy_kwargs=policy_kwargs, **settings)
     agent.set_logger(configure(None, []))
     return agent
 

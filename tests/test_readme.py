@@ -16,5 +16,11 @@ def test_example_runs(code, tmp_path, monkeypatch):
     exec(compile(code, str(README), "exec"), {"__name__": "example"})
 
 
+def test_linked_files_exist():
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
+
+
 def test_there_are_examples():
     assert len(EXAMPLES) >= 2

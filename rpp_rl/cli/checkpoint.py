@@ -76,7 +76,8 @@ def load_agent(path: Path, device: str, env: VecEnv | None = None) -> RPPSAC:
         UserError: If the file is missing, damaged or not of this package, or the agent does not fit the environment.
     """
     _check_agent(path)
-    with user_input(ValueError, KeyError, RuntimeError, about=f"cannot load {path}"):
+    # An agent of another version may have arguments or parts that this one does not know.
+    with user_input(ValueError, KeyError, RuntimeError, TypeError, AttributeError, about=f"cannot load {path}"):
         return RPPSAC.load(path, env=env, device=device)
 
 

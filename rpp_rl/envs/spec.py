@@ -165,6 +165,8 @@ class EnvSpec:
         self._check_size("observation", self.observation, observation_space)
         self._check_size("action", self.action, action_space)
         low, high = np.asarray(getattr(action_space, "low", -1.0)), np.asarray(getattr(action_space, "high", 1.0))
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError(f"{self} needs actions with finite bounds, got {low} to {high}")
         center, half_range = (
             np.broadcast_to((low + high) / 2, self.action.size),
             np.broadcast_to(high - low, self.action.size),

@@ -11,9 +11,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 def filled(buffer: ReplayBuffer) -> ReplayBuffer:
     """The buffer without its unused room: a full one whose capacity is the number of its transitions.
 
-    Arrays are views of those of ``buffer``, which is not changed. A full buffer is returned as it is.
+    Arrays are views of those of ``buffer``, which is not changed. A full buffer is returned as it is, and so is one
+    with ``optimize_memory_usage``, whose last transition ends in the unused room.
     """
-    if buffer.full:
+    if buffer.full or buffer.optimize_memory_usage:
         return buffer
     cut = copy.copy(buffer)
     for name, array in _storage(buffer).items():

@@ -222,6 +222,11 @@ def test_spaces_of_another_size_are_refused():
         robot().check_spaces(Box(-1, 1, (12,)), Box(-1, 1, (5,)))
 
 
+def test_actions_without_bounds_are_refused():
+    with pytest.raises(ValueError, match="needs actions with finite bounds"):
+        robot().check_spaces(Box(-1, 1, (12,)), Box(-np.inf, np.inf, (4,)))
+
+
 def test_bounds_that_the_group_does_not_preserve_are_refused():
     observation = Box(-1, 1, (12,))
     high = np.array([1, 1, 2, 1], dtype=np.float32)

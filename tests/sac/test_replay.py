@@ -41,6 +41,18 @@ def test_both_can_be_sampled_and_the_roomy_one_filled():
     assert buffer.size() == 5
 
 
+def test_a_buffer_that_stores_next_observations_in_the_next_row_is_left_alone():
+    buffer = ReplayBuffer(
+        8,
+        spaces.Box(-1, 1, (3,)),
+        spaces.Box(-1, 1, (2,)),
+        device="cpu",
+        optimize_memory_usage=True,
+        handle_timeout_termination=False,
+    )
+    assert filled(buffer) is buffer
+
+
 def test_too_little_room_is_refused():
     with pytest.raises(ValueError, match="does not fit into 4"):
         with_capacity(make_buffer(8), 4)
