@@ -110,7 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--elements", nargs="+", metavar="NAME", help="make the group of these elements of the table instead"
     )
-    parser.add_argument("--all", action="store_true", help="also try relabellings under which bodies lie far off")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="tell every relabelling that the joints admit, the best 256 for each motion of the world",
+    )
     parser.add_argument(
         "--states", type=int, default=100, metavar="N", help="random states for the check (default 100)"
     )

@@ -49,13 +49,13 @@ class Bench(MujocoEnv):
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, path, extra=0, dtype="float64", **kwargs):
-        self.extra, self.dtype = extra, dtype
+    def __init__(self, path, extra=0, dtype="float64", wiring=(1, 1), **kwargs):
+        self.extra, self.dtype, self.wiring = extra, dtype, wiring
         super().__init__(str(path), 4, Box(-np.inf, np.inf, (15 + extra,), np.dtype(dtype).type), **kwargs)
 
     def step(self, action):
         before = self.data.qpos[0]
-        self.do_simulation(action, self.frame_skip)
+        self.do_simulation(action * self.wiring, self.frame_skip)
         return self._obs(), float(self.data.qpos[0] - before) / self.dt, bool(self.data.qpos[2] < 0.1), False, {}
 
     def reset_model(self):
@@ -112,6 +112,16 @@ def test_from_the_model_to_a_trained_agent(env_id, model, tmp_path, capsys):
 def test_observations_in_single_precision_are_known_again(env_id, capsys):
     assert derive_spec(["--env", env_id, "--env-kwargs", "dtype:float32", "--json"]) == 0
     assert any(element["exact"] and element["keeps_reward"] for element in json.loads(capsys.readouterr().out))
+
+
+def test_an_environment_that_turns_an_action_round_is_found_out(env_id, tmp_path, refused):
+    """Negative control: the model is symmetric, but what the environment does with the actions is not."""
+    path = tmp_path / "bench.yaml"
+    crossed = ["--env", env_id, "--env-kwargs", "wiring:[1,-1]", "-o", path]
+    assert "found no symmetry that is exact enough" in refused(derive_spec, *crossed)
+    line = refused(derive_spec, *crossed, "--elements", "e1", "--states", "20")
+    assert "the simulator refuses Bench-v0/Z2: under f the prediction for response to action" in line
+    assert not path.exists()
 
 
 def test_the_bare_model_gives_the_same_maps_without_a_task(env_id, model, tmp_path, capsys):
