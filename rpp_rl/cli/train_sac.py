@@ -21,7 +21,7 @@ from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
 from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
 from rpp_rl.config import SACConfig
-from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.sac import RPPSAC, SymmetryCallback
 
 POLICY_SETTINGS = (
@@ -134,7 +134,18 @@ def _start(config: SACConfig, spec: EnvSpec | None, stack: ExitStack) -> tuple[R
         undo.pop_all()
     algorithm = ALGORITHMS[config.mode] if config.mode == "mlp" else f"{ALGORITHMS[config.mode]} ({config.group})"
     report(f"training {algorithm} on {config.env} with seed {config.seed} in {folder.path}")
+    if spec is not None and config.mode != "mlp":
+        for record in spec.generators:
+            if not record.is_exact:
+                report(_inexact(record))
     return model, folder
+
+
+def _inexact(record: Generator) -> str:
+    """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
+    error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
+    reward = "" if record.keeps_reward else ", and it changes reward or termination"
+    return f"the symmetry {record.name} is not exact: its error is {error}{reward} (check-spec measures it)"
 
 
 def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:

@@ -181,3 +181,11 @@ def test_the_commands_are_installed(tmp_path):
     command = os.path.join(os.path.dirname(sys.executable), "train-sac")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.startswith("rpp_rl ")
+
+
+def test_a_symmetry_that_is_not_exact_says_how_far_it_is(tmp_path, capsys):
+    flags = ["-n", "20", "--no-progress", "-f", str(tmp_path), "-params", "buffer_size:100", "net_arch:[16,16]"]
+    assert main(["--env", "Walker2d-v4", "--rpp", *flags]) == 0
+    assert "the symmetry f is not exact: its error is 5.9% of the state's change" in capsys.readouterr().out
+    assert main(["--env", "Walker2d-v5", "--rpp", *flags]) == 0
+    assert "not exact" not in capsys.readouterr().out
