@@ -169,3 +169,15 @@ def settings_from(args: argparse.Namespace, folder: RunFolder | None) -> SACConf
             )
     with user_input(ValueError):
         return sac_config(flags, args.conf_file if folder is None else folder.config)
+
+
+def add_env_kwargs(parser: argparse.ArgumentParser) -> None:
+    """Let a command take arguments of the environment, as ``train-sac`` does."""
+    parser.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        action=KeyValues,
+        default={},
+        metavar="KEY:VALUE",
+        help="arguments of the environment",
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import envs_reps
 from rpp_rl.cli.environments import make_env
 from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.tables import aligned, percent
 from rpp_rl.envs import EnvSpec
 from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
 from rpp_rl.envs.files import read_spec
@@ -44,8 +45,7 @@ def _finite(value: object) -> object:
 def table(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> str:
     """The checks for people, with what the generators mean and what to know about them."""
     rows = [HEADER, *(_row(check) for check in checks)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines, widths = aligned(rows)
     lines.insert(1, "  ".join("-" * width for width in widths))
     meanings = [
         f"{record.name}: {record.meaning}" + (f" ({record.note})" if record.note else "") for record in spec.generators
@@ -62,18 +62,14 @@ def table(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> str:
 def _row(check: GeneratorCheck) -> tuple[str, ...]:
     return (
         check.generator,
-        _percent(check.inc_1),
-        _percent(max(check.blocks_1.values())),
-        _percent(check.inc_20),
+        percent(check.inc_1),
+        percent(max(check.blocks_1.values())),
+        percent(check.inc_20),
         f"{check.reward_max:.2g}",
         f"{check.termination_mismatches} differ",
         f"{check.alignment:.2f}",
         check.verdict,
     )
-
-
-def _percent(error: float) -> str:
-    return f"{error:.1e}" if error < 1e-6 else f"{100 * error:.2g} %"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,9 +11,10 @@ from typing import Any
 
 import gymnasium
 
-from rpp_rl.cli.arguments import KeyValues
+from rpp_rl.cli.arguments import add_env_kwargs
 from rpp_rl.cli.environments import make_env
 from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.tables import aligned, percent
 from rpp_rl.envs.derive import BareModel, Derivation, Finding, Survey, accepted, chosen, derive, survey
 from rpp_rl.envs.files import write_spec
 
@@ -29,8 +30,7 @@ def table(found: Survey) -> str:
     if not found.findings:
         return "found no symmetry, not even a near one; --all tries every relabelling that the joints admit"
     rows = [HEADER, *_rows(found.findings)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines, widths = aligned(rows)
     lines.insert(1, "  ".join("-" * width for width in widths[:-1]) + "  " + "-" * len(HEADER[-1]))
     broken: dict[str, str] = {}
     for finding in found.findings:
@@ -51,14 +51,14 @@ def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
     hidden = set(alone) if len(alone) > MAX_ALONE else set()
     for finding in findings:
         kept = {None: "-", True: "kept", False: "not kept"}[finding.keeps_reward]
-        error = "-" if finding.trial is None else _percent(finding.trial.inc_1)
+        error = "-" if finding.trial is None else percent(finding.trial.inc_1)
         count = str(len(finding.element.violations) or "none")
         if finding not in hidden:
             yield finding.name, error, finding.verdict, kept, count, finding.element.meaning
         elif finding is alone[0]:
             worst = max(f.trial.inc_1 for f in alone if f.trial is not None)
             meaning = f"{len(alone)} symmetries of the dynamics alone; --json tells each"
-            yield f"{finding.name}...", _percent(worst), "", "not kept", "", meaning
+            yield f"{finding.name}...", percent(worst), "", "not kept", "", meaning
 
 
 def summary(derivation: Derivation) -> str:
@@ -68,15 +68,11 @@ def summary(derivation: Derivation) -> str:
              f"{spec.action.size} actions"]  # fmt: skip
     lines += [f"  {record.name}: {record.meaning}" for record in spec.generators]
     lines += [
-        f"  {check.generator}: {check.verdict}, error {_percent(check.inc_1)} after a step, "
-        f"{_percent(check.inc_20)} after 20, in {check.n_states} states"
+        f"  {check.generator}: {check.verdict}, error {percent(check.inc_1)} after a step, "
+        f"{percent(check.inc_20)} after 20, in {check.n_states} states"
         for check in derivation.checks
     ]
     return "\n".join(lines)
-
-
-def _percent(error: float) -> str:
-    return f"{error:.1e}" if error < 1e-6 else f"{100 * error:.2g} %"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,14 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument("--env", metavar="ID", help="environment on gymnasium's MujocoEnv, perhaps MODULE:ID")
     sources.add_argument("--mjcf", type=Path, metavar="FILE", help="MuJoCo model; the specification is for qpos, "
                          "without the place on the ground, qvel and ctrl")  # fmt: skip
-    parser.add_argument(
-        "--env-kwargs",
-        nargs="+",
-        action=KeyValues,
-        default={},
-        metavar="KEY:VALUE",
-        help="arguments of the environment",
-    )
+    add_env_kwargs(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the specification (YAML)")
     parser.add_argument(
         "--accept",

@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from rpp_rl.cli.arguments import KeyValues, integer
+from rpp_rl.cli.arguments import add_env_kwargs, integer
 from rpp_rl.cli.checkpoint import load_agent
 from rpp_rl.cli.environments import check_device, make_vec_env
 from rpp_rl.cli.errors import UserError, command, user_input
@@ -178,14 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         help="seed of the environment and of the policy (default: 0)",
     )
     parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
-    parser.add_argument(
-        "--env-kwargs",
-        nargs="+",
-        action=KeyValues,
-        default={},
-        metavar="KEY:VALUE",
-        help="arguments of the environment",
-    )
+    add_env_kwargs(parser)
     parser.add_argument("--device", default="auto", help="device of the networks (default: auto)")
     policies = parser.add_mutually_exclusive_group()
     policies.add_argument(

@@ -20,8 +20,9 @@ EPISODE_LENGTH = 100
 """Steps of random actions after which the search for states begins anew."""
 POSITION_NOISE = 0.05
 VELOCITY_NOISE = 1.0
+"""Standard deviations [m, rad and m/s, rad/s] of what is added to some states: random actions alone rarely slide."""
 PERTURBED_SHARE = 2
-"""Standard deviations [m, rad and m/s, rad/s] added to every second state: random actions alone rarely slide."""
+"""One state in so many is perturbed."""
 
 
 class Rollout(NamedTuple):
