@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from rpp_rl.symmetry import Group, cyclic, dihedral, product, trivial_group
-from rpp_rl.symmetry.matrices import matrix_key, snapped
+from rpp_rl.symmetry.matrices import snapped
 
 MAX_FACTORS = 4
 """Largest number of factors of a direct product that is recognised."""
@@ -62,14 +62,6 @@ def closed(matrices: Sequence[Float[ndarray, "n n"]]) -> Closure:
     stack = snapped(elements[chosen], 1e-9)
     words = tuple(group.elements[i].word for i in chosen)
     return Closure(Group(name, stack, np.zeros((0, size, size))), words, stack)
-
-
-def generated_keys(matrices: Sequence[Float[ndarray, "n n"]]) -> set[bytes]:
-    """Keys of all elements of the group that some matrices generate."""
-    size = len(matrices[0])
-    group = Group("generated", np.array(matrices), np.zeros((0, size, size)))
-    products = (reduce(np.matmul, [group.generators[k] for k in g.word], np.eye(size)) for g in group.elements)
-    return {matrix_key(matrix) for matrix in products}
 
 
 def _orders(table: Int[ndarray, "n n"]) -> list[int]:
