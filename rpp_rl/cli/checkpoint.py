@@ -18,7 +18,8 @@ from pathlib import Path
 from stable_baselines3.common.vec_env import VecEnv
 
 from rpp_rl.cli.errors import UserError, user_input
-from rpp_rl.cli.run_folder import RunFolder, replacing
+from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.files import replacing
 from rpp_rl.sac import RPPSAC
 
 

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +21,9 @@ import yaml
 from rpp_rl.cli.errors import UserError, user_input
 from rpp_rl.cli.versions import versions
 from rpp_rl.config import SACConfig, load_yaml
+from rpp_rl.files import replacing
 
 ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BufferedWriter]:
-    """Open a file for writing that takes the place of ``path`` when all of it is on the disk, and not before."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
-        raise
 
 
 @dataclass(frozen=True)
