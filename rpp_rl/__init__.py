@@ -5,4 +5,18 @@ sum of an equivariant map and a free one, and Gaussian priors make symmetry the 
 (Finzi, Benton & Wilson 2021, arXiv:2112.01388).
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rpp_rl.agents import load_agent as load_agent
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    # torch is imported with the agents: whoever needs only the algebra or a version does not wait for it.
+    if name == "load_agent":
+        from rpp_rl.agents import load_agent
+
+        return load_agent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""The one error of this folder: an agent that cannot be had, and why."""
+
+
+class AgentError(ValueError):
+    """An agent's file is missing, damaged, foreign or of another version; the text says what to do."""
