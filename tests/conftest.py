@@ -11,6 +11,14 @@ settings.register_profile("deterministic", deadline=None, derandomize=True)
 settings.load_profile("deterministic")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_cache():
+    """Keeps tests from reading and writing the user's bases on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RPP_RL_CACHE", "off")
+        yield
+
+
 @pytest.fixture
 def rng():
     """A random generator that draws the same numbers in every run."""

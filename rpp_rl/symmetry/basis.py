@@ -7,12 +7,14 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.linalg import null_space
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from rpp_rl.symmetry.cache import kept
 from rpp_rl.symmetry.matrices import frozen
 from rpp_rl.symmetry.reps import Rep
 
@@ -28,6 +30,16 @@ unreadable.
 
 BASIS_OVERHEAD = 16
 """Multiply-adds that take as long as reading one number of a basis: a large basis for one pair of copies is slow."""
+
+
+NULL_SPACE_VERSION = 1
+"""To be raised with every change of how null spaces are computed, so that those on the disk are not taken for it."""
+
+KEPT_ENTRIES = 100
+"""Entries of W from which on a null space, whose time grows with their cube, takes longer than reading it (0.3 ms).
+
+Closed forms are never kept: a large one is made faster than it is read.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +170,7 @@ def _closed_rank(rep_in: Rep, rep_out: Rep) -> int:
 def _solve(rep_in: Rep, rep_out: Rep) -> tuple[Float[ndarray, "rank out in"], bool]:
     """Basis of Hom(rep_in, rep_out) for two summands, and whether it is a closed form."""
     if not _has_closed_form(rep_in, rep_out):
-        return frozen(_null_space_basis(rep_in, rep_out)), False
+        return frozen(_kept_null_space_basis(rep_in, rep_out)), False
     if rep_out.is_regular:
         return frozen(_basis_into_regular(rep_in)), True
     if rep_in.is_regular:
@@ -208,6 +220,18 @@ def _orbits(
     first = where[inverse]
     firsts = np.unique(first[label[:n] != label[n:]])
     return frozen(firsts), frozen(first), frozen(label[:n] == label[first])
+
+
+def _kept_null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
+    """The numerical basis, from the disk if this or another process has computed it before."""
+    if rep_in.size * rep_out.size < KEPT_ENTRIES:
+        return _null_space_basis(rep_in, rep_out)
+    # Exact matrices and versions: the basis read must be the one that would be computed, bit for bit.
+    stacks = [stack for rep in (rep_in, rep_out) for stack in (rep.generators, rep.lie_algebra)]
+    method = ("null space", NULL_SPACE_VERSION, RANK_TOLERANCE, np.__version__, scipy.__version__)
+    header = repr((method, [(stack.shape, stack.dtype.str) for stack in stacks])).encode()
+    content = header + b"".join(stack.tobytes() for stack in stacks)
+    return kept(content, lambda: _null_space_basis(rep_in, rep_out))
 
 
 def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
