@@ -1,0 +1,43 @@
+"""A robot of two points that a mirror exchanges, and models of it whose rollouts are known in closed form."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.symmetry import cyclic, vector
+
+MIRROR = cyclic(2)
+POINTS = EnvSpec(
+    "Points-v0",
+    "Z2",
+    MIRROR,
+    Layout((Block("positions [m]", (0, 1), vector(MIRROR)), Block("velocities [m/s]", (2, 3), vector(MIRROR)))),
+    Layout((Block("forces [N]", (0, 1), vector(MIRROR)),)),
+    (Generator("m", "the points are exchanged", True),),
+)
+
+
+class KnownModel(nn.Module):
+    """What the evaluation needs of a transition model, around a function of state and action."""
+
+    def __init__(self, step, spec=POINTS, ensemble=None):
+        super().__init__()
+        self.step, self.spec, self.ensemble = step, spec, ensemble
+        self.anchor = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def rollout(self, x0, actions):
+        states, x = [], x0 if self.ensemble is None else x0.expand(self.ensemble, *x0.shape)
+        for u in actions.unbind(-2):
+            x = self.step(x, u)
+            states.append(x)
+        return torch.stack(states, dim=-2)
+
+    def forward(self, x, u):
+        return self.step(x, u)
+
+
+def constant(n, time, rng, spec=POINTS):
+    """Trajectories that stay where they are, and random actions."""
+    start = rng.normal(size=(n, 1, spec.observation.size))
+    return np.repeat(start, time + 1, axis=1), rng.normal(size=(n, time, spec.action.size))
