@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,10 @@ class Trajectories:
     def time(self) -> int:
         """Number of steps in each."""
         return self.actions.shape[1]
+
+    def episodes(self) -> Episodes:
+        """Every trajectory as an episode of its own."""
+        return Episodes(tuple(self.states), tuple(self.actions), self.env_id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +96,94 @@ class Episodes:
         Raises:
             ValueError: If no episode is long enough.
         """
-        states, actions = [], []
-        for s, a in zip(self.states, self.actions, strict=True):
-            for start in range(0, len(a) - length + 1, length):
-                states.append(s[start : start + length + 1])
-                actions.append(a[start : start + length])
-        if not states:
+        starts = [(k, start) for k, a in enumerate(self.actions) for start in range(0, len(a) - length + 1, length)]
+        return self._cut(starts, length)
+
+    def sample_windows(self, length: int, n: int, rng: np.random.Generator) -> Trajectories:
+        """Up to ``n`` pieces of ``length`` steps that share no step, drawn uniformly.
+
+        In every episode the pieces follow one another from a random first step on.
+
+        Raises:
+            ValueError: If no episode is long enough.
+        """
+        starts = []
+        for k, actions in enumerate(self.actions):
+            n_pieces, rest = divmod(len(actions), length)
+            first = int(rng.integers(rest + 1))
+            starts += [(k, first + i * length) for i in range(n_pieces)]
+        return self._cut([starts[i] for i in rng.permutation(len(starts))[:n]], length)
+
+    def subset(self, numbers: Sequence[int]) -> Episodes:
+        """Some of the episodes."""
+        return Episodes(tuple(self.states[k] for k in numbers), tuple(self.actions[k] for k in numbers), self.env_id)
+
+    def _cut(self, starts: Sequence[tuple[int, int]], length: int) -> Trajectories:
+        if not starts:
             raise ValueError(f"expected episodes of at least {length} steps, got at most {max(map(len, self.actions))}")
-        return Trajectories(np.stack(states), np.stack(actions), self.env_id)
+        states = np.stack([self.states[k][start : start + length + 1] for k, start in starts])
+        actions = np.stack([self.actions[k][start : start + length] for k, start in starts])
+        return Trajectories(states, actions, self.env_id)
+
+
+def split(
+    episodes: Episodes, *, n_chunks: int, chunk_length: int, n_test: int, test_length: int, seed: int
+) -> tuple[Trajectories, Trajectories]:
+    """Chunks to learn from, and trajectories to test with from whole episodes that no chunk comes from.
+
+    A tenth of the episodes that are long enough is held out, at most ``n_test`` of them, and more only where they do
+    not hold ``n_test`` trajectories.
+
+    Args:
+        episodes: Everything there is.
+        n_chunks: Number of chunks to learn from; fewer where there are not as many.
+        chunk_length: Steps in each.
+        n_test: Number of test trajectories.
+        test_length: Steps in each.
+        seed: Decides what is held out and where the chunks lie.
+
+    Returns:
+        The chunks and the test trajectories.
+
+    Raises:
+        ValueError: If the episodes are too short or too few.
+    """
+    rng = np.random.default_rng(seed)
+    n_windows = np.array([len(actions) // test_length for actions in episodes.actions])
+    long_enough = rng.permutation(np.flatnonzero(n_windows))
+    if n_windows.sum() < n_test:
+        raise ValueError(
+            f"expected {n_test} test trajectories of {test_length} steps, but {len(episodes)} episodes of at most "
+            f"{max(map(len, episodes.actions))} steps hold {n_windows.sum()}: collect more data or ask for fewer or "
+            "shorter ones"
+        )
+    fewest = int(np.searchsorted(np.cumsum(n_windows[long_enough]), n_test)) + 1
+    n_held_out = max(fewest, min(n_test, len(long_enough) // 10))
+    held_out = sorted(long_enough[:n_held_out])
+    rest = sorted(set(range(len(episodes))) - set(held_out))
+    if not rest:
+        raise ValueError(
+            f"the {n_test} test trajectories of {test_length} steps take all {len(episodes)} episodes and leave none "
+            "to learn from: collect more data or ask for fewer or shorter ones"
+        )
+    train = episodes.subset(rest).sample_windows(chunk_length, n_chunks, rng)
+    return train, episodes.subset(held_out).sample_windows(test_length, n_test, rng)
+
+
+def require_disjoint(train: Episodes, test: Episodes) -> None:
+    """Refuse test episodes that share a transition with those to learn from.
+
+    Raises:
+        ValueError: If they do.
+    """
+    known = _transitions(train)
+    for number, transitions in enumerate(map(_transitions, map(test.subset, ([k] for k in range(len(test)))))):
+        if not known.isdisjoint(transitions):
+            raise ValueError(f"test episode {number} has a transition that is also in the data to learn from")
+
+
+def _transitions(episodes: Episodes) -> set[bytes]:
+    """Every state with the action taken in it, as bytes."""
+    pairs = zip(episodes.states, episodes.actions, strict=True)
+    rows = np.concatenate([np.concatenate([s[:-1], a], axis=1) for s, a in pairs])
+    return {row.tobytes() for row in np.ascontiguousarray(rows, dtype=np.float32)}

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rpp_rl.dynamics.scaling import EquivariantScaling
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.transform import ObsToRep, from_rep
 from rpp_rl.nn import RPPEMLP, Mode, hidden_rep, shared_weights
+from rpp_rl.symmetry import Rep, direct_sum, trivial
 
 Head = Literal["deterministic", "gaussian"]
 """``deterministic``: the next state; ``gaussian``: its mean and standard deviations."""
 
+LOG_STD_RANGE = (-7.0, 2.0)
+"""Bounds of the logarithm of a standard deviation relative to the usual change of a state in one step."""
+
 
 class TransitionModel(nn.Module):
-    """x' = x + f(x, u): the state after one step, in the coordinates of ``spec.obs_rep``.
+    """x' = x + f(x, u): the state after one step (arXiv:2112.01388, section 6.2).
+
+    The state is that of ``spec.obs_rep``; f is a network between an equivariant normalisation of states and actions and one of the changes of the state.
 
     Args:
         spec: How the group acts on observations and actions.
@@ -34,6 +41,8 @@ class TransitionModel(nn.Module):
         ValueError: If an option is unknown or does not fit the group.
     """
 
+    std_index: Tensor
+
     def __init__(
         self,
         spec: EnvSpec,
@@ -46,12 +55,42 @@ class TransitionModel(nn.Module):
         head: Head = "deterministic",
     ) -> None:
         super().__init__()
+        if head not in get_args(Head):
+            raise ValueError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
+        if ensemble is not None:
+            raise NotImplementedError("ensembles")
         self.spec, self.mode, self.ensemble, self.head = spec, mode, ensemble, head
+        self.widths, self.hidden, self.activation = tuple(widths), hidden, activation
         kind = hidden or ("regular" if spec.group.is_finite else "uniform")
         self.rep_in, self.rep_out = spec.obs_rep + spec.action_rep, spec.obs_rep
-        hidden_reps = [hidden_rep(spec.group, width, kind) for width in widths]
         self.to_rep = ObsToRep(spec.observation)
-        self.net = RPPEMLP(self.rep_in, self.rep_out, hidden_reps, mode=mode, activation=activation)
+        self.inputs, self.changes = (EquivariantScaling(_scaled(rep, mode)) for rep in (self.rep_in, self.rep_out))
+        rep_std, std_index = _std_rep(self.rep_out)
+        self.register_buffer("std_index", std_index, persistent=False)
+        rep_net = self.rep_out + rep_std if head == "gaussian" else self.rep_out
+        hidden_reps = [hidden_rep(spec.group, width, kind) for width in widths]
+        self.net = RPPEMLP(self.rep_in, rep_net, hidden_reps, mode=mode, activation=activation)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The arguments besides the specification, as plain values."""
+        names = ("mode", "widths", "hidden", "activation", "ensemble", "head")
+        return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable numbers in one member, of the equivariant and the residual pathway together."""
+        return sum(parameter.numel() for parameter in self.parameters()) // (self.ensemble or 1)
+
+    @property
+    def state_scale(self) -> Float[Tensor, " state"]:
+        """How much each coordinate of the state varies in the data: one number for each orbit."""
+        return self.inputs.scale[: self.rep_out.size]
+
+    def fit_scaling(self, states: Float[Tensor, "n time_1 state"], actions: Float[Tensor, "n time action"]) -> None:
+        """Take the normalisation of inputs and changes from encoded states and actions."""
+        self.inputs.fit(torch.cat([states[:, :-1], actions], dim=-1).flatten(0, 1))
+        self.changes.fit(states.diff(dim=1).flatten(0, 1))
 
     def encode(self, obs: Float[Tensor, "*batch obs"]) -> Float[Tensor, "*batch state"]:
         """The coordinates of the model for observations of the environment."""
@@ -64,14 +103,30 @@ class TransitionModel(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch state"], u: Float[Tensor, "*batch action"]) -> Tensor:
         """The (mean of the) state after one step, of type ``spec.obs_rep``; (n, *batch, state) for an ensemble."""
-        return x + self.net(torch.cat([x, u], dim=-1))
+        return x + self.changes.inverse(self._net(x, u)[..., : self.rep_out.size])
+
+    def distribution(
+        self, x: Float[Tensor, "*batch state"], u: Float[Tensor, "*batch action"]
+    ) -> tuple[Float[Tensor, "*batch state"], Float[Tensor, "*batch state"]]:
+        """Mean and standard deviation of the state after one step, of a model with a ``gaussian`` head.
+
+        Raises:
+            ValueError: If the head is another one.
+        """
+        if self.head != "gaussian":
+            raise ValueError(f"a {self.head} head has no distribution; make the model with head='gaussian'")
+        y = self._net(x, u)
+        mean, log_std = y[..., : self.rep_out.size], y[..., self.rep_out.size :]
+        std = log_std.clamp(*LOG_STD_RANGE).exp().index_select(-1, self.std_index)
+        return x + self.changes.inverse(mean), self.changes.scale * std
 
     def rollout(
         self, x0: Float[Tensor, "batch state"], actions: Float[Tensor, "batch time action"]
     ) -> Float[Tensor, "batch time state"]:
-        """The states x_1 ... x_time that follow ``x0`` under ``actions``; (n, batch, time, state) for an ensemble.
+        """The (mean) states x_1 ... x_time that follow ``x0`` under ``actions``.
 
-        The weights are made once for all steps.
+        An ensemble gives (n, batch, time, state), and takes a leading axis of its members in both arguments too. The
+        weights are made once for all steps.
         """
         states = []
         x = x0
@@ -80,3 +135,60 @@ class TransitionModel(nn.Module):
                 x = self(x, u)
                 states.append(x)
         return torch.stack(states, dim=-2)
+
+    def _net(self, x: Tensor, u: Tensor) -> Tensor:
+        return self.net(self.inputs(torch.cat([x, u], dim=-1)))
+
+
+def _scaled(rep: Rep, mode: Mode) -> Rep:
+    """How vectors transform for their normalisation: a plain network knows of no group."""
+    return rep.size * trivial(rep.group) if mode == "mlp" else rep
+
+
+def _std_rep(rep: Rep) -> tuple[Rep, Int[Tensor, " size"]]:
+    """How logarithms of standard deviations transform, and which of them each coordinate of ``rep`` has.
+
+    Signs do not act on them. The coordinates of a part that is no signed permutation are mixed and share one.
+    """
+    reps: list[Rep] = []
+    index: list[int] = []
+    for count, part in rep.parts:
+        reps.append(count * (part.abs() if part.is_signed_permutation else trivial(rep.group)))
+        for _ in range(count):
+            first = max(index, default=-1) + 1
+            index += range(first, first + part.size) if part.is_signed_permutation else part.size * [first]
+    return direct_sum(*reps), torch.tensor(index)
+
+
+def widths_of_equal_size(
+    spec: EnvSpec, widths: Sequence[int], *, mode: Mode, hidden: str | None = None
+) -> tuple[int, ...]:
+    """Widths with which a model has as many trainable numbers as a plain network of the given ones, and not more.
+
+    Both pathways count: an ``rpp`` model gets narrower than the plain one, an ``emlp`` model wider, about by the square
+    root of the number of the group's elements. All layers grow by the same factor, in steps of whole regular
+    representations.
+
+    Raises:
+        ValueError: If no width is narrow enough, or an option does not fit the group.
+    """
+    if mode == "mlp":
+        return tuple(widths)
+    step = spec.group.order if spec.group.is_finite else 1
+    target = TransitionModel(spec, mode="mlp", widths=widths).n_parameters
+
+    def scaled(n_steps: int) -> tuple[int, ...]:
+        return tuple(max(round(n_steps * width / max(widths)), 1) * step for width in widths)
+
+    def fits(n_steps: int) -> bool:
+        return TransitionModel(spec, mode=mode, widths=scaled(n_steps), hidden=hidden).n_parameters <= target
+
+    low, high = 0, 2
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    if low == 0:
+        raise ValueError(f"no {mode} model of {spec.group} is as small as a plain one of widths {list(widths)}")
+    return scaled(low)

@@ -54,7 +54,7 @@ class EquivariantNorm(nn.Module):
         self.rep_in = self.rep_out = rep
         self.clip, self.is_signed_permutation = clip, rep.is_signed_permutation
         invariants = equivariant_basis(trivial(rep.group), rep)[..., 0]
-        orbit = _orbits(rep)
+        orbit = orbits(rep)
         same_orbit = orbit[:, None] == orbit
         dtype = torch.get_default_dtype()
         for name, matrix in (
@@ -145,7 +145,7 @@ def _require_orthogonal(rep: Rep, what: str) -> None:
         raise ValueError(f"{what} needs an orthogonal representation, got {rep.name} of {rep.group}")
 
 
-def _orbits(rep: Rep) -> Int[ndarray, " size"]:
+def orbits(rep: Rep) -> Int[ndarray, " size"]:
     """The number of each coordinate's orbit, the smallest set of coordinates that no element mixes with others."""
     matrices = np.concatenate([rep.generators, rep.lie_algebra])
     return connected_components((np.abs(matrices) > MIXING_TOLERANCE).any(axis=0), directed=False)[1]
