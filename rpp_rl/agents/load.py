@@ -4,24 +4,80 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rpp_rl.agents import registry
 from rpp_rl.agents.agent import Agent
+from rpp_rl.agents.agent_file import read_agent
+from rpp_rl.agents.build import refusing
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.sb3_zip import read_zip
+from rpp_rl.config import load_yaml, nearest, sac_config
 
 
 def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto") -> Agent:
     """Load an agent.
 
     Args:
-        source: A name of the registry, such as ``"rpp_sac-Ant-v4"``, or the path of a file.
-        trust: Whether pickled code in a zip file from elsewhere may run.
+        source: A name of the registry, such as ``"rpp_sac-Ant-v4"``; or the path of a file of this package or of a zip
+            file of Stable-Baselines3; or the folder of a run, of which the best agent is taken, else the last.
+        trust: Whether the pickled code in a zip file from elsewhere may run. Files of this package need no trust.
         device: Device of the networks.
 
     Raises:
         AgentError: If there is no such agent, or its file is damaged, foreign or not to be trusted.
         OSError: If the file cannot be read.
     """
+    path = find_agent(source)
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if not is_zip:
+        return read_agent(path, device)
+    agent = read_zip(path, trust=trust, device=device)
+    _add_run(agent, path.parent)
+    return agent
+
+
+def find_agent(source: str | Path) -> Path:
+    """The file that a name or a path stands for.
+
+    Raises:
+        AgentError: If there is none.
+    """
+    if str(source) in registry.names():
+        return registry.path_of(str(source))
     path = Path(source)
-    if not path.exists():
-        raise AgentError(f"{source}: there is no such file")
-    return read_zip(path, trust=trust, device=device)
+    if path.is_dir():
+        return _agent_of_run(path)
+    if not path.is_file():
+        raise AgentError(
+            f"{source}: there is no such file or folder, and no such pretrained agent; "
+            f"{nearest(str(source), registry.names())}"
+        )
+    return path
+
+
+def _agent_of_run(folder: Path) -> Path:
+    """The best agent of a run, since that is what a run is kept for; before the first evaluation the last one."""
+    config = _config_of_run(folder)
+    if config is None:
+        raise AgentError(f"{folder} is no folder of a run: expected one file */config.yml in it")
+    checkpoints = [path for path in folder.glob("rl_model_*_steps.zip") if path.stem.split("_")[2].isdecimal()]
+    newest_first = sorted(checkpoints, key=lambda path: int(path.stem.split("_")[2]), reverse=True)
+    for path in (folder / "best_model.zip", folder / f"{config.parent.name}.zip", *newest_first):
+        if path.exists():
+            return path
+    raise AgentError(f"{folder}: the run has saved no agent yet")
+
+
+def _config_of_run(folder: Path) -> Path | None:
+    found = list(folder.glob("*/config.yml"))
+    return found[0] if len(found) == 1 else None
+
+
+def _add_run(agent: Agent, folder: Path) -> None:
+    """Tell an agent's zip file in the folder of a run what the run knows: environment and settings."""
+    path = _config_of_run(folder)
+    if path is None:
+        return
+    with refusing(path, ValueError):
+        config = sac_config(load_yaml(path))
+    agent.env_id, agent.env_kwargs, agent.config = config.env, dict(config.env_kwargs), config.to_dict()

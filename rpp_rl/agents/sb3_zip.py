@@ -1,15 +1,165 @@
-"""Zip files of Stable-Baselines3."""
+"""Agents in the zip files of Stable-Baselines3, read without running what is pickled in them.
+
+Such a file holds ``data`` (JSON, in which whatever is no plain value is a pickle, with its attributes as text beside
+it) and tensors that torch reads with ``weights_only=True``. What an agent of this package needs stands in the plain
+part: the arguments of its networks are plain values by design, and the bounds of the spaces are there as text. A file
+from elsewhere can only be loaded by running its pickles, which is left to those who say ``trust=True``. Nothing is
+unpacked to the disk.
+"""
 
 from __future__ import annotations
 
+import inspect
+import io
+import json
+import pickle
+import re
+import zipfile
 from pathlib import Path
+from typing import Any, cast
+
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.sac.policies import SACPolicy
+from torch import Tensor
 
 from rpp_rl.agents.agent import Agent
-from rpp_rl.sac import RPPSAC
+from rpp_rl.agents.build import POLICY_TYPES, build_policy, refusing, space_from_dict
+from rpp_rl.agents.errors import AgentError
+from rpp_rl.sac import RPPSACPolicy
+
+OWN_MODULE = "rpp_rl.sac.policies"
+MAX_MEMBERS = 100
+MAX_BYTES = 2**29
+"""Most bytes that a member of an archive may unpack to."""
+MAX_DATA_BYTES = 2**24
+PICKLE = ":serialized:"
+DEFAULTS = {
+    name: parameter.default
+    for kind in (SACPolicy, RPPSACPolicy)
+    for name, parameter in inspect.signature(kind).parameters.items()
+} | {"net_arch": [256, 256]}
+"""What an argument that is not in the file was."""
+HARMLESS = {"use_sde", "optimizer_kwargs"}
+"""Arguments that change nothing about how the networks act."""
 
 
 def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
-    """The agent in a zip file."""
-    model = RPPSAC.load(path, device=device)
-    env_id = None if model.policy.symmetry is None else model.policy.symmetry.env_id
-    return Agent(model.policy, env_id=env_id, env_kwargs={}, config={}, card={"steps": model.num_timesteps})
+    """The agent in a zip file, with what the file itself knows about it.
+
+    Args:
+        path: The file.
+        trust: Whether the pickles in a file from elsewhere may run.
+        device: Where to put it.
+
+    Raises:
+        AgentError: If the file is damaged, or holds pickled code that would have to run and is not trusted.
+        OSError: If it cannot be read.
+    """
+    damage = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, RecursionError)
+    with refusing(f"{path} is damaged or no agent's zip file", *damage, MemoryError, OverflowError):
+        members = _read_members(path)
+        data = json.loads(members["data"])
+        if not isinstance(data, dict):
+            raise AgentError(f"{path}: expected an agent, got a zip file of something else")
+        reason = _foreign(data)
+        card = {"name": path.stem, "steps": _steps(data)}
+    if reason is not None and not trust:
+        raise AgentError(
+            f"{path} was not made by this package ({reason}), so it can only be loaded by running the pickled code "
+            "in it, which may do anything on this machine; if you trust whoever made it, use trust=True"
+        )
+    if reason is not None:
+        return Agent(_run_pickles(path, device), env_id=None, env_kwargs={}, config={}, card=card)
+    kwargs = {name: data["policy_kwargs"].get(name, DEFAULTS[name]) for name in POLICY_TYPES}
+    with refusing(path, ValueError):
+        weights = _tensors(members["policy.pth"], "policy.pth")
+        observation_space, action_space = (_space(data, key) for key in ("observation_space", "action_space"))
+        policy = build_policy(kwargs, observation_space, action_space, weights, device)
+        variables = _tensors(members["pytorch_variables.pth"], "pytorch_variables.pth")
+    log_ent_coef = variables.get("log_ent_coef", torch.zeros(0)).detach()
+    env_id = None if policy.symmetry is None else policy.symmetry.env_id
+    return Agent(
+        policy,
+        env_id=env_id,
+        env_kwargs={},
+        config={},
+        card=card,
+        log_ent_coef=float(log_ent_coef) if log_ent_coef.numel() == 1 else None,
+    )
+
+
+def _read_members(path: Path) -> dict[str, bytes]:
+    """The three members that matter, whose sizes are known before anything is unpacked."""
+    names = {"data": MAX_DATA_BYTES, "policy.pth": MAX_BYTES, "pytorch_variables.pth": MAX_DATA_BYTES}
+    with zipfile.ZipFile(path) as archive:
+        if len(archive.infolist()) > MAX_MEMBERS:
+            raise AgentError(f"{path}: expected an agent, got an archive of {len(archive.infolist())} files")
+        if not set(names) <= set(archive.namelist()):
+            raise AgentError(f"{path}: expected an agent, got a zip file of something else")
+        for name, limit in names.items():
+            size = archive.getinfo(name).file_size
+            if size > limit:
+                raise AgentError(f"{path}: {name} would unpack to {size} bytes, at most {limit} are expected")
+        return {name: archive.read(name) for name in names}
+
+
+def _foreign(data: dict[str, Any]) -> str | None:
+    """Why an agent cannot be read from plain values alone; None if it can."""
+    policy_class, kwargs = data.get("policy_class"), data.get("policy_kwargs")
+    module = policy_class.get("__module__") if isinstance(policy_class, dict) else None
+    if module != OWN_MODULE:
+        return f"its policy is of {str(module)[:80]}"
+    if not isinstance(kwargs, dict) or PICKLE in kwargs:
+        return "the arguments of its policy are pickled"
+    unknown = sorted(set(kwargs) - set(POLICY_TYPES) - HARMLESS)
+    return f"its policy has the argument {unknown[0][:80]}" if unknown else None
+
+
+def _steps(data: dict[str, Any]) -> int:
+    n_steps = data.get("num_timesteps")
+    return n_steps if type(n_steps) is int and n_steps >= 0 else 0
+
+
+def _space(data: dict[str, Any], key: str) -> Box:
+    """A box from the text of its attributes, as NumPy prints them: bounds have 8 digits."""
+    space = data.get(key)
+    if not isinstance(space, dict) or "gymnasium.spaces.box.Box" not in str(space.get(":type:")):
+        raise AgentError(f"{key}: expected a Box of numbers, got {str(space)[:80]}")
+    low, high = (re.findall(r"[^\s\[\],]+", str(space.get(end))) for end in ("low", "high"))
+    if "..." in low or "..." in high:
+        raise AgentError(f"{key}: its bounds are abridged in the file, because there are more than 1000")
+    return space_from_dict({"dtype": space.get("dtype"), "low": _numbers(low), "high": _numbers(high)})
+
+
+def _numbers(texts: list[str]) -> list[float]:
+    with refusing("the agent's spaces are damaged", ValueError):
+        return [float(text) for text in texts]
+
+
+def _tensors(data: bytes, name: str) -> dict[str, Tensor]:
+    """Tensors by name; torch's reader refuses everything but them."""
+    damage = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, IndexError)
+    with refusing(f"{name} is damaged", *damage, TypeError, AttributeError, AssertionError, OverflowError, MemoryError):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise AgentError(f"{name} would unpack to {size} bytes, at most {MAX_BYTES} are expected")
+        tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+            raise AgentError(f"{name}: expected tensors by name")
+        return dict(tensors)
+
+
+def _run_pickles(path: Path, device: str) -> SACPolicy:
+    """The policy of a trusted file, built as Stable-Baselines3 does."""
+    kinds = (ValueError, TypeError, KeyError, RuntimeError, AttributeError, ImportError, AssertionError)
+    with refusing(path, *kinds):
+        data, params, _ = load_from_zip_file(path, device=device)
+        if data is None or not issubclass(data["policy_class"], SACPolicy):
+            raise AgentError(f"{path}: expected an agent of SAC, got another kind")
+        spaces = data["observation_space"], data["action_space"]
+        policy = data["policy_class"](*spaces, lambda _: 0.0, **data["policy_kwargs"])
+        policy.load_state_dict(cast(dict[str, Tensor], params["policy"]))
+        return policy.to(device)

@@ -1,0 +1,107 @@
+"""The safe format of an agent: one safetensors file with everything about it as JSON in the header (`rpp_rl.weights`).
+
+The document holds ``env`` (id and arguments), both spaces, ``policy`` (the arguments of the networks, with the
+specification by value), ``config`` (the settings of the run), ``card`` (steps, returns, versions, ...) and
+``log_ent_coef``; the tensors are the state dict of the policy: actor, critics and target critics, enough to act and to
+go on training with a fresh replay buffer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rpp_rl.agents.agent import Agent
+from rpp_rl.agents.build import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
+from rpp_rl.agents.errors import AgentError
+from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.weights import read_document, read_weights, write_weights
+
+KIND = "an agent of rpp_rl"
+VERSION = 1
+PREFIX = "policy."
+
+
+def save_agent(agent: Agent, path: str | Path) -> None:
+    """Write an agent; the file is complete or absent.
+
+    Raises:
+        AgentError: If its policy is not of this package, or its record holds more than plain values.
+        OSError: If the file cannot be written.
+    """
+    policy = agent.policy
+    if not isinstance(policy, RPPSACPolicy):
+        raise AgentError(f"{path}: only policies of this package can be saved, got {type(policy).__name__}")
+    document = {
+        "env": {"id": agent.env_id, "kwargs": agent.env_kwargs},
+        "observation_space": space_to_dict(agent.observation_space),
+        "action_space": space_to_dict(agent.action_space),
+        "policy": policy_kwargs(policy),
+        "config": agent.config,
+        "card": agent.card,
+        "log_ent_coef": agent.log_ent_coef,
+    }
+    tensors = {PREFIX + name: tensor for name, tensor in policy.state_dict().items()}
+    with refusing(path, ValueError):
+        write_weights(Path(path), KIND, VERSION, document, tensors)
+
+
+def read_agent(path: Path, device: str) -> Agent:
+    """Read what `save_agent` wrote.
+
+    Raises:
+        AgentError: If the file is damaged, foreign, or of a newer version.
+        OSError: If it cannot be read.
+    """
+    with refusing(path, ValueError, TypeError, KeyError, AttributeError, MemoryError):
+        document, tensors = read_weights(path, KIND, VERSION)
+        env, card, config = (_mapping(document, key) for key in ("env", "card", "config"))
+        policy = build_policy(
+            _mapping(document, "policy"),
+            space_from_dict(_mapping(document, "observation_space")),
+            space_from_dict(_mapping(document, "action_space")),
+            {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()},
+            device,
+        )
+        env_id, log_ent_coef = env["id"], document["log_ent_coef"]
+        _check_environment(policy, env_id)
+        return Agent(
+            policy,
+            env_id=env_id,
+            env_kwargs=_mapping(env, "kwargs"),
+            config=config,
+            card=card,
+            log_ent_coef=None if log_ent_coef is None else float(log_ent_coef),
+        )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The record of an agent without its weights, for lists; its checksum is not looked at.
+
+    Raises:
+        AgentError: If the file is no agent.
+        OSError: If it cannot be read.
+    """
+    with refusing(path, ValueError):
+        return _mapping(read_document(path, KIND, VERSION), "card")
+
+
+def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
+    """What the networks of a policy are, by value."""
+    arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
+    return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
+
+
+def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    if not isinstance(value, dict):
+        raise AgentError(f"expected a mapping under {key!r}, got {str(value)[:80]!r}")
+    return value
+
+
+def _check_environment(policy: RPPSACPolicy, env_id: object) -> None:
+    if env_id is not None and not isinstance(env_id, str):
+        raise AgentError(f"expected the id of an environment, got {str(env_id)[:80]!r}")
+    spec = policy.symmetry
+    if spec is not None and env_id is not None and spec.env_id != env_id:
+        raise AgentError(f"the agent is said to be for {env_id[:80]}, but its specification is for {spec.env_id[:80]}")

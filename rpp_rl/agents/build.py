@@ -1,0 +1,200 @@
+"""Networks from plain data that may come from anybody: checked first, then built, then given their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.utils import get_device
+from torch import Tensor
+
+from rpp_rl.agents.errors import AgentError
+from rpp_rl.sac import RPPSACPolicy
+
+POLICY_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "spec": (dict, type(None)),
+    "mode": str,
+    "policy_only": bool,
+    "hidden": str,
+    "activation": str,
+    "bilinear": bool,
+    "layer_norm": bool,
+    "normalize_obs": bool,
+    "head_scale": (int, float, type(None)),
+    "std": str,
+    "net_arch": (list, dict),
+    "n_critics": int,
+}
+"""The arguments of a policy in a file, with their types; all of them say what the networks are."""
+
+DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+MAX_COORDINATES = 4096
+"""Longest observation or action, and widest layer."""
+MAX_LAYERS = 32
+MAX_WEIGHTS = 2**27
+"""Most entries of all matrices together: 0.5 GB."""
+MAX_INFLATION = 128
+"""Most entries of matrices per stored number: a strictly equivariant layer makes |G| of one, and has a scalar head."""
+MAX_MATRIX = 64
+"""Largest matrix in a specification; representations are sums of small ones."""
+MAX_GENERATORS = 64
+
+
+@contextmanager
+def refusing(where: object, *kinds: type[Exception]) -> Iterator[None]:
+    """A border at which a file from anybody enters: within it, errors of these kinds are the fault of the file.
+
+    Raises:
+        AgentError: In place of every error of these kinds, with the place in front.
+    """
+    try:
+        yield
+    except AgentError:
+        raise
+    except kinds as error:
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        line = " ".join(text.split())[:400] or type(error).__name__
+        raise AgentError(line if line.startswith(str(where)) else f"{where}: {line}") from error
+
+
+def build_policy(
+    kwargs: Mapping[str, Any],
+    observation_space: Box,
+    action_space: Box,
+    weights: Mapping[str, Tensor],
+    device: str,
+) -> RPPSACPolicy:
+    """A policy with given weights; no random number is drawn from the global generator.
+
+    Args:
+        kwargs: Arguments of `RPPSACPolicy`, of the types in `POLICY_TYPES`.
+        observation_space: What it sees.
+        action_space: What it does.
+        weights: Its state dict.
+        device: Where to put it.
+
+    Raises:
+        AgentError: If arguments, spaces and weights do not fit each other, or they ask for more memory than any
+            sensible agent.
+    """
+    _check_kwargs(kwargs)
+    _check_sizes(kwargs, observation_space, action_space, sum(tensor.numel() for tensor in weights.values()))
+    kinds = (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError, MemoryError, ArithmeticError)
+    with refusing("the agent's settings make no networks", *kinds), torch.random.fork_rng(devices=[]):
+        policy = RPPSACPolicy(observation_space, action_space, _no_schedule, **kwargs)
+    _check_weights(policy.state_dict(), weights)
+    policy.load_state_dict(weights)
+    policy.set_training_mode(False)
+    return policy.to(get_device(device))
+
+
+def _no_schedule(_: float) -> float:
+    """The learning rate of optimisers that are never used."""
+    return 0.0
+
+
+def space_to_dict(space: Box) -> dict[str, Any]:
+    """Plain values from which `space_from_dict` makes an equal space; null stands for no bound."""
+
+    def bounds(values: np.ndarray) -> list[float | None]:
+        return [float(value) if np.isfinite(value) else None for value in values]
+
+    return {"dtype": str(space.dtype), "low": bounds(space.low), "high": bounds(space.high)}
+
+
+def space_from_dict(data: Mapping[str, Any]) -> Box:
+    """The space that `space_to_dict` described.
+
+    Raises:
+        AgentError: If the values make no space.
+    """
+    kinds = (ValueError, TypeError, KeyError, AttributeError, OverflowError, AssertionError)
+    with refusing("the agent's spaces are damaged", *kinds):
+        dtype, low, high = str(data["dtype"]), data["low"], data["high"]
+        if dtype not in DTYPES or not 1 <= len(low) == len(high) <= MAX_COORDINATES:
+            raise AgentError(f"expected spaces of 1 to {MAX_COORDINATES} numbers, got {len(low)} of {dtype[:20]}")
+        lowest = np.array([-np.inf if value is None else float(value) for value in low])
+        highest = np.array([np.inf if value is None else float(value) for value in high])
+        if not (lowest <= highest).all():
+            raise AgentError("the agent's spaces are damaged: a lower bound lies above the upper one")
+        kind = np.dtype(dtype).type
+        return Box(lowest.astype(kind), highest.astype(kind), dtype=kind)
+
+
+def _check_kwargs(kwargs: Mapping[str, Any]) -> None:
+    if set(kwargs) != set(POLICY_TYPES):
+        wrong = sorted(set(kwargs) ^ set(POLICY_TYPES))
+        raise AgentError(f"expected the policy's settings {', '.join(POLICY_TYPES)}; missing or unknown: {wrong[:5]}")
+    for name, kind in POLICY_TYPES.items():
+        value = kwargs[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise AgentError(f"{name}: expected {kind}, got {str(value)[:80]!r}")
+
+
+def _check_sizes(kwargs: Mapping[str, Any], observation_space: Box, action_space: Box, n_stored: int) -> None:
+    """Refuse what would take more memory than the weights in the file justify."""
+    arch = kwargs["net_arch"]
+    if isinstance(arch, dict) and set(arch) != {"pi", "qf"}:
+        raise AgentError(f"net_arch: expected widths under 'pi' and 'qf', got {sorted(map(str, arch))[:5]}")
+    widths_pi, widths_qf = (arch["pi"], arch["qf"]) if isinstance(arch, dict) else (arch, arch)
+    for widths in (widths_pi, widths_qf):
+        if not isinstance(widths, list) or len(widths) > MAX_LAYERS or not all(map(_is_width, widths)):
+            raise AgentError(f"net_arch: expected at most {MAX_LAYERS} widths of 1 to {MAX_COORDINATES}, got {widths}")
+    n_critics = kwargs["n_critics"]
+    if not 1 <= n_critics <= MAX_LAYERS:
+        raise AgentError(f"n_critics: expected 1 to {MAX_LAYERS}, got {n_critics}")
+    if kwargs["spec"] is not None:
+        _check_spec_sizes(kwargs["spec"])
+    n_obs, n_actions = prod(observation_space.shape), prod(action_space.shape)
+    n_weights = _entries([n_obs, *widths_pi, 2 * n_actions]) + 2 * n_critics * _entries(
+        [n_obs + n_actions, *widths_qf, 1]
+    )
+    if n_weights > min(MAX_WEIGHTS, MAX_INFLATION * n_stored):
+        raise AgentError(
+            f"the settings ask for matrices of {n_weights} entries, but only {n_stored} numbers are stored"
+        )
+
+
+def _is_width(width: object) -> bool:
+    return type(width) is int and 1 <= width <= MAX_COORDINATES
+
+
+def _entries(sizes: Sequence[int]) -> int:
+    return sum(a * b for a, b in pairwise(sizes))
+
+
+def _check_spec_sizes(spec: Mapping[str, Any]) -> None:
+    """Refuse a specification whose matrices alone would fill the memory, before any is made."""
+    with refusing("the agent's specification is damaged", KeyError, TypeError, ValueError, AttributeError):
+        group = spec["group"]
+        n_generators = len(group["generators"]) + len(group["lie_algebra"])
+        sizes = [int(part["size"]) for rep in spec["reps"] for part in rep["parts"]]
+        n_coordinates = sum(int(part["count"]) * int(part["size"]) for rep in spec["reps"] for part in rep["parts"])
+        largest = max([int(group["d"]), *sizes])
+    if n_generators > MAX_GENERATORS or largest > MAX_MATRIX or n_coordinates > MAX_COORDINATES:
+        raise AgentError(
+            f"the agent's specification has {n_generators} generators, matrices of {largest} rows and {n_coordinates} "
+            f"coordinates; the most are {MAX_GENERATORS}, {MAX_MATRIX} and {MAX_COORDINATES}"
+        )
+
+
+def _check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    wrong = sorted(set(own) ^ set(weights))
+    if wrong:
+        side = "missing" if wrong[0] in own else "too many"
+        raise AgentError(f"the weights do not fit the settings: {wrong[0]} is {side} (and {len(wrong) - 1} others)")
+    for name, expected in own.items():
+        got = weights[name]
+        if got.shape != expected.shape or not got.dtype.is_floating_point:
+            raise AgentError(
+                f"the weights do not fit the settings: expected {name} of shape {tuple(expected.shape)}, "
+                f"got {tuple(got.shape)} of {got.dtype}"
+            )
+        if not torch.isfinite(got).all():
+            raise AgentError(f"{name} holds numbers that are not finite: the training has diverged")

@@ -1,0 +1,19 @@
+"""The pretrained agents that come with the package, one file and one card for people each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rpp_rl.weights import SUFFIX
+
+FOLDER = Path(__file__).parent / "pretrained"
+
+
+def names() -> list[str]:
+    """The names of all agents, ``{method}-{environment}``."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def path_of(name: str) -> Path:
+    """The file of an agent."""
+    return FOLDER / f"{name}{SUFFIX}"
