@@ -26,7 +26,8 @@ LOG_STD_RANGE = (-7.0, 2.0)
 class TransitionModel(nn.Module):
     """x' = x + f(x, u): the state after one step (arXiv:2112.01388, section 6.2).
 
-    The state is that of ``spec.obs_rep``; f is a network between an equivariant normalisation of states and actions and one of the changes of the state.
+    The state is that of ``spec.obs_rep``; f is a network between an equivariant normalisation of states and actions
+    and one of the changes of the state.
 
     Args:
         spec: How the group acts on observations and actions.

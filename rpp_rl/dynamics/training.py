@@ -1,0 +1,216 @@
+"""Training of transition models by the error of their rollouts (arXiv:2112.01388, section 6.2)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rpp_rl.dynamics.data import Trajectories
+from rpp_rl.dynamics.model import TransitionModel
+from rpp_rl.nn import Prior
+
+PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
+"""The variances of arXiv:2112.01388, appendix C.4."""
+
+
+class Trainer:
+    """Minimises the l1 norm of the error of rollouts plus the negative log prior per transition.
+
+    The error is measured in units of `TransitionModel.state_scale`. A Gaussian head adds the negative log likelihood
+    of the change in one step under its standard deviation, with the mean held fixed, so that means are the same with
+    both heads. The learning rate falls to zero along half a cosine.
+
+    What a step does depends on nothing but the state of the trainer, its data and its arguments: on a CPU, training
+    that goes on from `state` repeats every bit. On a GPU the data lie on the device and a step is one captured graph.
+
+    Args:
+        model: The model, on the device to train on; its normalisation is taken from the data.
+        train: Chunks; a rollout is as long as they are.
+        test: Trajectories of at least that length.
+        batch_size: Chunks in each minibatch; all, if there are not as many.
+        learning_rate: Step size of Adam in the first epoch.
+        n_epochs: Passes through the data in total.
+        prior: Prior of the parameters; its residual variance counts in ``rpp`` mode only, its other not in ``mlp``.
+        seed: Decides the order of the data.
+
+    Attributes:
+        epoch: Number of epochs made.
+        history: For each of them the mean loss on the way and the loss on the test trajectories at its end, without
+            the prior, shape ``(epoch, 2)``.
+    """
+
+    def __init__(
+        self,
+        model: TransitionModel,
+        train: Trajectories,
+        test: Trajectories,
+        *,
+        batch_size: int = 500,
+        learning_rate: float = 1e-3,
+        n_epochs: int = 500,
+        prior: Prior = PAPER_PRIOR,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.n_epochs, self.learning_rate, self.seed = model, n_epochs, learning_rate, seed
+        self.device = next(model.parameters()).device
+        self.states, self.actions = self._encoded(train)
+        model.fit_scaling(self.states, self.actions)
+        self.test_states, self.test_actions = self._encoded(test.episodes().windows(train.time))
+        self.prior = Prior(
+            None if model.mode == "mlp" else prior.equiv_var, prior.residual_var if model.mode == "rpp" else None
+        )
+        self.n_data = len(train) * train.time
+        self.batch_size = min(batch_size, len(train))
+        self.epoch, self.history = 0, np.zeros((0, 2))
+        self.optimizer = _adam(model, self.device)
+        self.index = torch.zeros(*self._members, self.batch_size, dtype=torch.long, device=self.device)
+        self.graph: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
+        if self.device.type == "cuda":
+            self.graph = self._capture()
+
+    def run_epoch(self) -> None:
+        """Go through the data once, in a new order.
+
+        Raises:
+            FloatingPointError: If the loss is no finite number.
+        """
+        progress = self.epoch / self.n_epochs
+        self._learning_rate.fill_(self.learning_rate * (1 + math.cos(math.pi * progress)) / 2)
+        losses = [self._step(index).clone() for index in self._order()]
+        row = float(torch.stack(losses).mean()), self.test_loss()
+        if not math.isfinite(row[0]):
+            raise FloatingPointError(f"in epoch {self.epoch + 1} the loss is {row[0]}: the training has diverged")
+        self.history = np.concatenate([self.history, [row]])
+        self.epoch += 1
+
+    @torch.no_grad()
+    def test_loss(self) -> float:
+        """The loss on the test trajectories, cut to the length of the chunks."""
+        states, actions = (
+            tensor.expand(*self._members, *tensor.shape) for tensor in (self.test_states, self.test_actions)
+        )
+        return float(rollout_loss(self.model, states, actions)) / (self.model.ensemble or 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """What has to be saved besides the model's own state to go on."""
+        named = {f"optimizer.{name}.{key}": value for name, key, value in self._moments()}
+        return {"history": torch.from_numpy(self.history), **named}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from where `state` was taken; the model's own state is loaded into the model.
+
+        Raises:
+            ValueError: If the state is that of another model.
+        """
+        moments = {f"optimizer.{name}.{key}": value for name, key, value in self._moments()}
+        if moments.keys() | {"history"} != state.keys():
+            raise ValueError("the checkpoint does not belong to this model")
+        for name, value in moments.items():
+            value.copy_(state[name])
+        self.history = state["history"].numpy()
+        self.epoch = len(self.history)
+
+    @property
+    def _members(self) -> tuple[int, ...]:
+        return () if self.model.ensemble is None else (self.model.ensemble,)
+
+    @property
+    def _learning_rate(self) -> Tensor:
+        return cast(Tensor, self.optimizer.param_groups[0]["lr"])
+
+    def _moments(self) -> list[tuple[str, str, Tensor]]:
+        return [
+            (name, key, value)
+            for name, parameter in self.model.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        ]
+
+    def _encoded(self, data: Trajectories) -> tuple[Tensor, Tensor]:
+        states, actions = (torch.as_tensor(array, device=self.device) for array in (data.states, data.actions))
+        dtype = torch.get_default_dtype()
+        return self.model.encode(states.to(dtype)), actions.to(dtype)
+
+    def _order(self) -> Int[Tensor, "n_batches *members batch"]:
+        """Which chunks make up each minibatch of this epoch, drawn for each member on its own."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        n, n_batches = len(self.states), len(self.states) // self.batch_size
+        order = rng.permuted(np.tile(np.arange(n), (*self._members, 1)), axis=-1)[..., : n_batches * self.batch_size]
+        order = order.reshape(*self._members, n_batches, self.batch_size)
+        return torch.as_tensor(np.moveaxis(order, -2, 0).copy(), device=self.device)
+
+    def _step(self, index: Int[Tensor, "*members batch"]) -> Float[Tensor, ""]:
+        """One minibatch; returns its loss per member."""
+        self.index.copy_(index)
+        if self.graph is None:
+            return self._descend()
+        graph, loss = self.graph
+        graph.replay()
+        return loss
+
+    def _loss(self) -> Float[Tensor, ""]:
+        return rollout_loss(self.model, self.states[self.index], self.actions[self.index])
+
+    def _descend(self) -> Float[Tensor, ""]:
+        self.optimizer.zero_grad()
+        loss = self._loss()
+        loss.backward()
+        self.prior.add_gradient(self.model, self.n_data)
+        self.optimizer.step()
+        return loss.detach() / (self.model.ensemble or 1)
+
+    def _capture(self) -> tuple[torch.cuda.CUDAGraph, Tensor] | None:
+        """The step as one graph of the device, without the thousand launches that it consists of.
+
+        Nothing is changed by it: the passes before, which libraries need to set themselves up, step no parameter.
+        """
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._loss().backward()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.optimizer.zero_grad()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                loss = self._descend()
+        except RuntimeError as error:
+            warnings.warn(f"the step cannot be captured as a graph, training is slower: {error}", stacklevel=3)
+            return None
+        return graph, loss
+
+
+def rollout_loss(
+    model: TransitionModel,
+    states: Float[Tensor, "*members batch time_1 state"],
+    actions: Float[Tensor, "*members batch time action"],
+) -> Float[Tensor, ""]:
+    """The l1 norm of the error in units of the state's scale, mean over chunks and steps, sum over members."""
+    predicted = model.rollout(states[..., 0, :], actions)
+    errors = ((predicted - states[..., 1:, :]) / model.state_scale).abs()
+    loss = errors.sum(-1).mean((-2, -1)).sum()
+    if model.head == "gaussian":
+        mean, std = model.distribution(states[..., :-1, :].flatten(-3, -2), actions.flatten(-3, -2))
+        deviation = (states[..., 1:, :].flatten(-3, -2) - mean.detach()) / std
+        loss = loss + (0.5 * deviation.square() + std.log()).sum(-1).mean(-1).sum()
+    return loss
+
+
+def _adam(model: nn.Module, device: torch.device) -> torch.optim.Adam:
+    """Adam with its state in place from the start, because a captured step cannot make it."""
+    learning_rate = torch.zeros((), device=device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True, capturable=device.type == "cuda")
+    for parameter in model.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimizer
