@@ -21,6 +21,8 @@ POINTS = EnvSpec(
 class KnownModel(nn.Module):
     """What the evaluation needs of a transition model, around a function of state and action."""
 
+    head = "deterministic"
+
     def __init__(self, step, spec=POINTS, ensemble=None):
         super().__init__()
         self.step, self.spec, self.ensemble = step, spec, ensemble

@@ -1,0 +1,240 @@
+"""The model as an environment: it is the model's rollout, Gymnasium's rules hold, and planning in it pays."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from toy_models import POINTS, KnownModel
+
+import envs_reps
+from rpp_rl.dynamics import TransitionModel
+from rpp_rl.dynamics.model_env import ModelEnv
+from rpp_rl.dynamics.planning import Planner, returns
+from rpp_rl.envs import from_rep, to_rep
+from rpp_rl.envs.simulator import make
+
+ACTIONS = Box(-1.0, 1.0, (2,), np.float32)
+STILL = np.zeros((1, 4))
+
+
+def push(x, u):
+    """Points with velocity, pushed by forces: one step of 0.1 s."""
+    velocity = x[..., 2:] + 0.1 * u
+    return torch.cat([x[..., :2] + 0.1 * velocity, velocity], -1)
+
+
+def distance_to_one(obs, action, next_obs):
+    return -np.square(next_obs[..., :2] - 1).sum(-1)
+
+
+def never(obs):
+    return np.zeros(len(obs), dtype=bool)
+
+
+def make_env(step=push, *, start=STILL, ensemble=None, **kwargs):
+    return ModelEnv(
+        KnownModel(step, ensemble=ensemble), start, ACTIONS, **{"reward": distance_to_one, "terminated": never} | kwargs
+    )
+
+
+def test_steps_are_the_model_s_rollout(rng):
+    """Orientations stay rotation matrices inside, so no step goes through a quaternion."""
+    spec = envs_reps.load("Ant-v4", "D4")
+    torch.manual_seed(0)
+    model = TransitionModel(spec, mode="rpp", widths=(16,))
+    start, actions = rng.normal(size=(5, 27)), rng.uniform(-1, 1, size=(5, 10, 8))
+    env = ModelEnv(model, start, make("Ant-v4").action_space, num_envs=5, terminated=never)
+    obs, _ = env.reset(options={"obs": start})
+    assert np.allclose(to_rep(spec.observation, obs), to_rep(spec.observation, start))
+    with torch.no_grad():
+        x0 = torch.as_tensor(to_rep(spec.observation, start), dtype=torch.float32)
+        expected = from_rep(spec.observation, model.rollout(x0, torch.as_tensor(actions, dtype=torch.float32)).numpy())
+    for t in range(10):
+        obs, *_ = env.step(actions[:, t])
+        assert np.allclose(obs, expected[:, t], atol=1e-4)
+
+
+def test_later_learning_is_not_seen():
+    model = TransitionModel(POINTS, widths=(8,))
+    env = ModelEnv(model, STILL + 1, ACTIONS, reward=distance_to_one, terminated=never)
+    env.reset(seed=0)
+    before, *_ = env.step(np.zeros((1, 2)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    env.reset(seed=0)
+    assert np.array_equal(env.step(np.zeros((1, 2)))[0], before)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_episodes_end_and_begin_anew_as_gymnasium_says(rng):
+    """Positions grow by one; the copy from 0 ends beyond 2.5, the copy from 10 at once."""
+    env = make_env(
+        lambda x, u: x + torch.tensor([1.0, 0, 0, 0]),
+        num_envs=2,
+        reward=lambda obs, action, next_obs: next_obs[:, 0],
+        terminated=lambda obs: obs[:, 0] > 2.5,
+        max_episode_steps=2,
+    )
+    env.reset(seed=0, options={"obs": [[0.0, 0, 0, 0], [10.0, 0, 0, 0]]})
+    log = [env.step(np.zeros((2, 2)))[:4] for _ in range(5)]
+    first, second = ([(s[0][i, 0], s[1][i], s[2][i], s[3][i]) for s in log] for i in range(2))
+    assert first == [
+        (1, 1, False, False),
+        (2, 2, False, True),
+        (0, 0, False, False),
+        (1, 1, False, False),
+        (2, 2, False, True),
+    ]
+    assert second == [
+        (11, 11, True, False),
+        (0, 0, False, False),
+        (1, 1, False, False),
+        (2, 2, False, True),
+        (0, 0, False, False),
+    ]
+
+
+def test_gymnasium_s_wrappers_count_returns():
+    env = RecordEpisodeStatistics(
+        make_env(num_envs=3, max_episode_steps=4, reward=lambda obs, action, next_obs: np.ones(3))
+    )
+    env.reset(seed=0)
+    infos = [env.step(np.zeros((3, 2)))[-1] for _ in range(4)]
+    assert infos[-1]["episode"]["r"].tolist() == [4, 4, 4]
+
+
+def test_seeds_decide_the_starts(rng):
+    env = make_env(start=rng.normal(size=(50, 4)), num_envs=8)
+    first, second, other = (env.reset(seed=seed)[0] for seed in (3, 3, 4))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert len(np.unique(first[:, 0])) > 4
+
+
+def test_an_episode_follows_one_member():
+    def step(x, u):
+        return x + torch.arange(1.0, 4.0, dtype=x.dtype)[:, None, None]
+
+    env = make_env(step, ensemble=3, num_envs=64)
+    env.reset(seed=0)
+    speeds = [np.diff(np.stack([env._obs, env.step(np.zeros((64, 2)))[0]]), axis=0)[0, :, 0] for _ in range(5)]
+    assert set(speeds[0]) == {1, 2, 3}
+    assert all(np.array_equal(speed, speeds[0]) for speed in speeds)
+
+
+def test_gaussian_models_draw_their_steps():
+    class Gaussian(KnownModel):
+        head = "gaussian"
+
+        def distribution(self, x, u):
+            return x + 1, 0 * x + torch.tensor([0.0, 0.5, 0.0, 2.0])
+
+    env = ModelEnv(Gaussian(None), STILL, ACTIONS, num_envs=4000, reward=distance_to_one, terminated=never)
+    env.reset(seed=0)
+    obs, *_ = env.step(np.zeros((4000, 2)))
+    assert obs.mean(axis=0) == pytest.approx(np.ones(4), abs=0.1)
+    assert obs.std(axis=0) == pytest.approx([0, 0.5, 0, 2], abs=0.1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e5])
+def test_a_copy_that_diverges_stays_and_ends(bad):
+    env = make_env(lambda x, u: torch.where(u[:, :1] > 0, bad, x), num_envs=2, start=STILL + 1, max_norm=1e4)
+    env.reset(seed=0)
+    obs, rewards, terminated, _, infos = env.step(np.array([[1.0, 0], [-1.0, 0]]))
+    assert obs.tolist() == [[1] * 4] * 2
+    assert terminated.tolist() == infos["diverged"].tolist() == [True, False]
+    assert rewards.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": np.zeros((3, 5))}, "does not fit the observation space"),
+        ({"start": np.zeros((0, 4))}, "observations to begin from"),
+        ({"start": np.full((1, 4), np.nan)}, "observations to begin from"),
+        ({"action_space": Box(-1, 1, (3,))}, "does not fit the action space"),
+        ({"reward": None}, "reward of Points-v0 is not known"),
+        ({"terminated": None}, "reward of Points-v0 is not known"),
+        ({"num_envs": 0}, "num_envs=0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    arguments = {"start": STILL, "action_space": ACTIONS, "reward": distance_to_one, "terminated": never} | change
+    with pytest.raises(ValueError, match=message):
+        ModelEnv(KnownModel(push), **arguments)
+
+
+def test_wrong_shapes_are_named():
+    env = make_env(num_envs=2)
+    with pytest.raises(ValueError, match=r"expected observations \(2, 4\), got \(3,\)"):
+        env.reset(options={"obs": np.zeros(3)})
+    env.reset()
+    with pytest.raises(ValueError, match=r"expected actions of shape \(2, 2\), got \(2,\)"):
+        env.step(np.zeros(2))
+
+
+@pytest.mark.mujoco
+def test_known_environments_need_no_functions(rng):
+    real = make("Hopper-v4")
+    env = ModelEnv(
+        TransitionModel(envs_reps.load("Hopper-v4"), widths=(8,)), real.reset(seed=0)[0][None], real.action_space
+    )
+    env.reset(seed=0)
+    obs, rewards, terminated, truncated, _ = env.step(real.action_space.sample()[None])
+    assert env.observation_space.contains(obs)
+    assert rewards.shape == terminated.shape == truncated.shape == (1,)
+
+
+def test_returns_stop_at_the_end(rng):
+    env = make_env(
+        lambda x, u: x + 1, num_envs=2, reward=lambda o, a, n: n[:, 0] + a[:, 0], terminated=lambda o: o[:, 0] > 2.5
+    )
+    plans = np.zeros((2, 6, 2))
+    plans[1, :, 0] = 0.5
+    assert returns(env, np.zeros(4), plans).tolist() == [1 + 2 + 3, 1 + 2 + 3 + 1.5]
+
+
+def drive(policy, n_steps=40):
+    """The return in the real system, computed apart from the model."""
+    position, velocity, total = np.array([0.0, 0.5]), np.zeros(2), 0.0
+    for _ in range(n_steps):
+        velocity = velocity + 0.1 * np.clip(policy(np.concatenate([position, velocity])), -1, 1)
+        position = position + 0.1 * velocity
+        total -= np.square(position - 1).sum()
+    return total
+
+
+@pytest.mark.parametrize("n_iterations", [1, 4], ids=["random shooting", "cross-entropy method"])
+def test_planning_beats_random_and_no_actions(n_iterations, rng):
+    env = make_env(num_envs=200)
+    env.reset(seed=0)
+    planned = drive(Planner(env, horizon=15, n_iterations=n_iterations))
+    random = max(drive(lambda _: rng.uniform(-1, 1, size=2)) for _ in range(20))
+    assert planned > random
+    assert planned > 0.5 * drive(lambda _: np.zeros(2))
+
+
+def test_the_method_finds_the_best_plan_of_a_linear_system():
+    """Of a system whose best plan least squares gives: forces within their bounds, a quadratic reward."""
+    env = make_env(
+        num_envs=400, reward=lambda o, a, n: -np.square(n[:, :2] - 0.02).sum(-1) - 0.01 * np.square(a).sum(-1)
+    )
+    env.reset(seed=0)
+    plan = Planner(env, horizon=8, n_iterations=12).plan(np.zeros(4))
+    # position_t = 0.01 Σ_{s <= t} (t - s + 1) force_s
+    gain = 0.01 * np.tril(np.subtract.outer(np.arange(8), np.arange(8)) + 1.0)
+    best = np.linalg.solve(gain.T @ gain + 0.01 * np.eye(8), gain.T @ np.full(8, 0.02))
+
+    def loss(force):
+        return 2 * (np.square(gain @ force - 0.02).sum() + 0.01 * np.square(force).sum())
+
+    assert np.abs(best).max() < 1
+    reached = -returns(env, np.zeros(4), np.tile(plan, (400, 1, 1)))[0]
+    assert loss(best) <= reached < loss(best) + 0.1 * (loss(0 * best) - loss(best))
+
+
+def test_particles_have_to_divide_the_copies():
+    with pytest.raises(ValueError, match="at least two plans of 3 particles, got 4"):
+        Planner(make_env(num_envs=4), n_particles=3)
