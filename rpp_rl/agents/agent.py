@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Agent:
         config: The settings of the run as `rpp_rl.config.SACConfig.to_dict` gives them; empty where they are unknown.
         card: The record, of plain values: ``steps``, ``versions``, ``evaluation``, ``learning_curve``, ...
         log_ent_coef: Logarithm of the entropy coefficient at the end of the training, if it was learned.
+        path: The file that it was loaded from.
     """
 
     def __init__(
@@ -36,11 +38,12 @@ class Agent:
         config: Mapping[str, Any],
         card: Mapping[str, Any],
         log_ent_coef: float | None = None,
+        path: Path | None = None,
     ) -> None:
         self.policy = policy
         self.env_id = env_id
         self.env_kwargs, self.config, self.card = dict(env_kwargs), dict(config), dict(card)
-        self.log_ent_coef = log_ent_coef
+        self.log_ent_coef, self.path = log_ent_coef, path
         # Acting needs no pathways: one plain matrix per layer, made once.
         self._acting = copy.copy(policy)
         self._acting._modules = {**policy._modules, "actor": merge(policy.actor)}

@@ -15,6 +15,7 @@ from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.build import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.versions import versions
 from rpp_rl.weights import read_document, read_weights, write_weights
 
 KIND = "an agent of rpp_rl"
@@ -38,7 +39,7 @@ def save_agent(agent: Agent, path: str | Path) -> None:
         "action_space": space_to_dict(agent.action_space),
         "policy": policy_kwargs(policy),
         "config": agent.config,
-        "card": agent.card,
+        "card": {"versions": versions(), **agent.card},
         "log_ent_coef": agent.log_ent_coef,
     }
     tensors = {PREFIX + name: tensor for name, tensor in policy.state_dict().items()}
@@ -53,9 +54,11 @@ def read_agent(path: Path, device: str) -> Agent:
         AgentError: If the file is damaged, foreign, or of a newer version.
         OSError: If it cannot be read.
     """
-    with refusing(path, ValueError, TypeError, KeyError, AttributeError, MemoryError):
+    with refusing(path, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError):
         document, tensors = read_weights(path, KIND, VERSION)
         env, card, config = (_mapping(document, key) for key in ("env", "card", "config"))
+        if type(card.get("steps")) is not int:
+            raise AgentError(f"expected the number of training steps, got {str(card.get('steps'))[:80]!r}")
         policy = build_policy(
             _mapping(document, "policy"),
             space_from_dict(_mapping(document, "observation_space")),

@@ -29,10 +29,10 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
     path = find_agent(source)
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
-    if not is_zip:
-        return read_agent(path, device)
-    agent = read_zip(path, trust=trust, device=device)
-    _add_run(agent, path.parent)
+    agent = read_zip(path, trust=trust, device=device) if is_zip else read_agent(path, device)
+    agent.path = path
+    if is_zip:
+        _add_run(agent, path.parent)
     return agent
 
 

@@ -32,7 +32,7 @@ from rpp_rl.sac import RPPSACPolicy
 OWN_MODULE = "rpp_rl.sac.policies"
 MAX_MEMBERS = 100
 MAX_BYTES = 2**29
-"""Most bytes that a member of an archive may unpack to."""
+"""Most bytes that an archive may unpack to."""
 MAX_DATA_BYTES = 2**24
 PICKLE = ":serialized:"
 DEFAULTS = {
@@ -68,7 +68,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
     if reason is not None and not trust:
         raise AgentError(
             f"{path} was not made by this package ({reason}), so it can only be loaded by running the pickled code "
-            "in it, which may do anything on this machine; if you trust whoever made it, use trust=True"
+            "in it, which may do anything on this machine; if you trust whoever made it, use trust=True (--trust)"
         )
     if reason is not None:
         return Agent(_run_pickles(path, device), env_id=None, env_kwargs={}, config={}, card=card)
@@ -91,17 +91,20 @@ def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    """The three members that matter, whose sizes are known before anything is unpacked."""
-    names = {"data": MAX_DATA_BYTES, "policy.pth": MAX_BYTES, "pytorch_variables.pth": MAX_DATA_BYTES}
+    """The three members that matter, from an archive whose sizes and checksums are right."""
+    names = ("data", "policy.pth", "pytorch_variables.pth")
     with zipfile.ZipFile(path) as archive:
-        if len(archive.infolist()) > MAX_MEMBERS:
-            raise AgentError(f"{path}: expected an agent, got an archive of {len(archive.infolist())} files")
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if len(members) > MAX_MEMBERS or size > MAX_BYTES:
+            raise AgentError(f"{path}: expected an agent, got an archive of {len(members)} files and {size} bytes")
         if not set(names) <= set(archive.namelist()):
-            raise AgentError(f"{path}: expected an agent, got a zip file of something else")
-        for name, limit in names.items():
-            size = archive.getinfo(name).file_size
-            if size > limit:
-                raise AgentError(f"{path}: {name} would unpack to {size} bytes, at most {limit} are expected")
+            raise AgentError(f"{path}: expected an agent, got a zip file of something else or one cut short")
+        if archive.getinfo("data").file_size > MAX_DATA_BYTES:
+            raise AgentError(f"{path}: expected at most {MAX_DATA_BYTES} bytes of settings")
+        broken = archive.testzip()
+        if broken is not None:
+            raise AgentError(f"{path} is damaged: the checksum of {broken[:80]} in it is wrong")
         return {name: archive.read(name) for name in names}
 
 
@@ -110,7 +113,7 @@ def _foreign(data: dict[str, Any]) -> str | None:
     policy_class, kwargs = data.get("policy_class"), data.get("policy_kwargs")
     module = policy_class.get("__module__") if isinstance(policy_class, dict) else None
     if module != OWN_MODULE:
-        return f"its policy is of {str(module)[:80]}"
+        return f"it has a policy of {str(module)[:80]}"
     if not isinstance(kwargs, dict) or PICKLE in kwargs:
         return "the arguments of its policy are pickled"
     unknown = sorted(set(kwargs) - set(POLICY_TYPES) - HARMLESS)

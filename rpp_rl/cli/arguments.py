@@ -181,3 +181,13 @@ def add_env_kwargs(parser: argparse.ArgumentParser) -> None:
         metavar="KEY:VALUE",
         help="arguments of the environment",
     )
+
+
+def add_agent(parser: argparse.ArgumentParser) -> None:
+    """Let a command take an agent: where it is, and whether a zip file from elsewhere is trusted."""
+    parser.add_argument(
+        "agent",
+        metavar="AGENT",
+        help="a pretrained agent's name (see list-agents), an agent's file, or a run's folder (takes its best agent)",
+    )
+    parser.add_argument("--trust", action="store_true", help="run the pickled code in a zip file from elsewhere")

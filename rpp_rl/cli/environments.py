@@ -20,11 +20,13 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs_reps
+from rpp_rl.agents import Agent
 from rpp_rl.cli.errors import UserError, user_input
 from rpp_rl.cli.finite import FiniteVecEnv
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.files import read_spec
 from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.weights import SUFFIX
 
 
 def derived_seed(seed: int, *path: int) -> int:
@@ -96,6 +98,30 @@ def make_vec_env(
         envs = FiniteVecEnv(DummyVecEnv(makers), env_id)
     envs.seed(seed)
     return envs
+
+
+def environment_of(agent: Agent, env_id: str | None, env_kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which environment to play an agent in, and its arguments: the one asked for, else the agent's own.
+
+    Args:
+        agent: The agent.
+        env_id: The environment that the user asked for, if any.
+        env_kwargs: Arguments that the user gave; for the agent's own environment they override those of its training.
+
+    Raises:
+        UserError: If nobody says which, or a file from anybody names one whose making would import a module.
+    """
+    if env_id is not None and env_id != agent.env_id:
+        return env_id, env_kwargs
+    if agent.env_id is None:
+        raise UserError(f"{agent.path} does not say which environment it is for: add --env ID")
+    is_of_anybody = agent.path is not None and agent.path.suffix == SUFFIX
+    if ":" in agent.env_id and is_of_anybody and env_id is None:
+        raise UserError(
+            f"{agent.path} is for {agent.env_id}, which runs the module before the colon; if that is yours or you "
+            f"trust it, say so with --env {agent.env_id}"
+        )
+    return agent.env_id, {**agent.env_kwargs, **env_kwargs}
 
 
 def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:

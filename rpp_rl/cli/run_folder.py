@@ -19,9 +19,9 @@ import numpy as np
 import yaml
 
 from rpp_rl.cli.errors import UserError, user_input
-from rpp_rl.cli.versions import versions
 from rpp_rl.config import SACConfig, load_yaml
 from rpp_rl.files import replacing
+from rpp_rl.versions import versions
 
 ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
 

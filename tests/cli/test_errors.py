@@ -135,7 +135,7 @@ def test_a_truncated_agent_is_one_line(refused, copied, share):
     data = copied.agent.read_bytes()
     copied.agent.write_bytes(data[: int(share * len(data))])
     line = refused(evaluate_agent, copied.agent)
-    assert "is damaged or no zip file" in line or "cut short" in line
+    assert "is damaged or no" in line or "cut short" in line
 
 
 def test_a_damaged_agent_is_one_line_wherever_the_damage_is(refused, copied, rng):
@@ -153,9 +153,9 @@ def test_other_files_are_no_agents(refused, copied, tmp_path):
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("photo.txt", "a photo")
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [8]}).save(plain)
-    assert "is damaged or no zip file" in refused(evaluate_agent, text)
+    assert "is damaged or no safetensors file" in refused(evaluate_agent, text)
     assert "got a zip file of something else" in refused(evaluate_agent, archive)
-    assert "got one with a policy of stable_baselines3.sac.policies" in refused(evaluate_agent, plain)
+    assert "it has a policy of stable_baselines3.sac.policies" in refused(evaluate_agent, plain)
     assert "no such file or folder" in refused(evaluate_agent, tmp_path / "missing.zip")
     assert "is no folder of a run" in refused(evaluate_agent, tmp_path)
 

@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from rpp_rl.cli.evaluate_agent import find_agent, main
+from rpp_rl.agents.load import find_agent
+from rpp_rl.cli.evaluate_agent import main
 
 
 def evaluate(capsys, *argv):
@@ -25,9 +26,9 @@ def test_the_best_agent_of_a_run_is_taken(trained, capsys):
 
 def test_without_a_best_agent_the_last_one_is_taken(copied):
     copied.best_agent.unlink()
-    assert find_agent(copied.path)[0] == copied.agent
+    assert find_agent(copied.path) == copied.agent
     copied.agent.unlink()
-    assert find_agent(copied.path)[0] == copied.checkpoint(200)
+    assert find_agent(copied.path) == copied.checkpoint(200)
 
 
 def test_an_agent_outside_a_run_knows_its_environment_by_its_specification(trained, tmp_path, capsys):
