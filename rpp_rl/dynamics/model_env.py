@@ -164,11 +164,11 @@ class ModelEnv(VectorEnv):
             next_x = mean + std * self.np_random.normal(size=mean.shape)
         else:
             next_x = self._of_member(self.model(x, u))
-        is_lost = ~np.isfinite(next_x).all(-1)
-        next_x = np.where(is_lost[:, None], self._x, next_x)
+        is_lost = ~np.isfinite(next_x).all(-1, keepdims=True)
+        next_x = np.where(is_lost, self._x, next_x)
         obs = from_rep(self.layout, next_x)
-        is_lost = is_lost | (np.linalg.norm(obs, axis=-1) > self.max_norm)
-        return np.where(is_lost[:, None], self._x, next_x), np.where(is_lost[:, None], self._obs, obs), is_lost
+        is_lost |= np.linalg.norm(obs, axis=-1, keepdims=True) > self.max_norm
+        return np.where(is_lost, self._x, next_x), np.where(is_lost, self._obs, obs), is_lost[:, 0]
 
     def _of_member(self, numbers: torch.Tensor) -> Float[ndarray, "num_envs state"]:
         array = numbers.double().cpu().numpy()
