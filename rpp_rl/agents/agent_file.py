@@ -13,6 +13,7 @@ from typing import Any
 
 from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.build import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
+from rpp_rl.agents.card import check_card
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.sac import RPPSACPolicy
 from rpp_rl.versions import versions
@@ -57,8 +58,7 @@ def read_agent(path: Path, device: str) -> Agent:
     with refusing(path, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError):
         document, tensors = read_weights(path, KIND, VERSION)
         env, card, config = (_mapping(document, key) for key in ("env", "card", "config"))
-        if type(card.get("steps")) is not int:
-            raise AgentError(f"expected the number of training steps, got {str(card.get('steps'))[:80]!r}")
+        check_card(card)
         policy = build_policy(
             _mapping(document, "policy"),
             space_from_dict(_mapping(document, "observation_space")),
@@ -78,15 +78,16 @@ def read_agent(path: Path, device: str) -> Agent:
         )
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """The record of an agent without its weights, for lists; its checksum is not looked at.
+def read_record(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """The environment and the card of an agent without its weights, for lists; the checksum is not looked at.
 
     Raises:
         AgentError: If the file is no agent.
         OSError: If it cannot be read.
     """
     with refusing(path, ValueError):
-        return _mapping(read_document(path, KIND, VERSION), "card")
+        document = read_document(path, KIND, VERSION)
+        return _mapping(document, "env").get("id"), _mapping(document, "card")
 
 
 def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:

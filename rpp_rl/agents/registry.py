@@ -17,3 +17,8 @@ def names() -> list[str]:
 def path_of(name: str) -> Path:
     """The file of an agent."""
     return FOLDER / f"{name}{SUFFIX}"
+
+
+def name_of(path: Path | None) -> str:
+    """What to call an agent by its file: by its name here, else by the path."""
+    return path.name.removesuffix(SUFFIX) if path is not None and path.parent == FOLDER else str(path)

@@ -13,11 +13,14 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
-from rpp_rl.agents import Agent, AgentError, load_agent
+from rpp_rl.agents import Agent, AgentError, load_agent, registry
+from rpp_rl.agents.card import reproduces
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.environments import check_device, environment_of, make_vec_env
 from rpp_rl.cli.errors import command, user_input
 from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors
+
+CARD_KEYS = ("episodes", "mean_return", "std_return", "interval")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Result:
     """What an evaluation found.
 
     Attributes:
-        agent: The agent's file.
+        agent: The agent's name, if it is a pretrained one, or its file.
         env: The environment.
         deterministic: Whether the agent took its mean action.
         n_steps: Environment steps that the agent was trained for.
@@ -36,6 +39,8 @@ class Result:
         group: The group by which symmetry was measured, if there is one.
         equivariance_error: For each generator the relative error of the policy's mean and log standard deviation on
             the visited states; 0 is equivariant, 0.7 unrelated, 1 the opposite.
+        card: What the agent's card says of its return, if it has one and these are episodes of the same kind.
+        reproduces_card: Whether the mean return lies in the card's interval.
     """
 
     agent: str
@@ -48,6 +53,8 @@ class Result:
     lengths: list[int]
     group: str | None
     equivariance_error: dict[str, dict[str, float]]
+    card: dict[str, Any] | None = None
+    reproduces_card: bool | None = None
 
     def __str__(self) -> str:
         policy = "deterministic" if self.deterministic else "stochastic"
@@ -60,6 +67,13 @@ class Result:
             lines.append(
                 f"equivariance error of the policy under {name} of {self.group}: "
                 f"mean {error['mean']:.3f}, log std {error['log_std']:.3f}"
+            )
+        if self.card is not None:
+            low, high = self.card["interval"]
+            verdict = "within" if self.reproduces_card else "OUTSIDE"
+            lines.append(
+                f"the card says {self.card['mean_return']:.1f} ± {self.card['std_return']:.1f} in "
+                f"{self.card['episodes']} episodes; this is {verdict} its interval {low:.1f} to {high:.1f}"
             )
         return "\n".join(lines)
 
@@ -113,17 +127,22 @@ def evaluate(
     errors = {}
     if spec is not None and isinstance(policy, RPPSACPolicy):
         errors = actor_equivariance_errors(policy, np.asarray(visited), spec)
+    mean_return = float(np.mean(returns))
+    is_alike = deterministic and (env_id, env_kwargs) == (agent.env_id, agent.env_kwargs)
+    card = agent.card.get("evaluation") if is_alike else None
     return Result(
-        agent=str(agent.path),
+        agent=registry.name_of(agent.path),
         env=env_id,
         deterministic=deterministic,
         n_steps=agent.n_steps,
-        mean_return=float(np.mean(returns)),
+        mean_return=mean_return,
         std_return=float(np.std(returns)),
         returns=[float(value) for value in returns],
         lengths=[int(value) for value in lengths],
         group=None if spec is None else spec.variant,
         equivariance_error=errors,
+        card=None if card is None else {key: card[key] for key in CARD_KEYS},
+        reproduces_card=None if card is None else reproduces(card, mean_return),
     )
 
 
