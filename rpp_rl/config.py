@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+Kind = TypeVar("Kind", bound="Settings")
 
 
 def setting(default: Any, description: str, *, at_least: float | None = None, at_most: float | None = None) -> Any:  # noqa: ANN401
@@ -27,7 +29,23 @@ def setting(default: Any, description: str, *, at_least: float | None = None, at
 
 
 @dataclass(frozen=True)
-class SACConfig:
+class Settings:
+    """What the settings of all runs have in common: their values are checked, and YAML can hold them.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values that YAML can hold and :func:`merged_settings` reads back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class SACConfig(Settings):
     """Everything that decides a run of ``train-sac``: an environment, a symmetry, and numbers.
 
     Raises:
@@ -52,7 +70,9 @@ class SACConfig:
     device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
     num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
     n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)
-    vec_env: Literal["dummy", "subproc"] = setting("dummy", "step them in this process or in one process each")
+    vec_env: Literal["dummy", "subproc"] = setting(
+        "subproc", "step several environments in this process, or in one process each while the networks are updated"
+    )
 
     log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
     tensorboard_log: str | None = setting(
@@ -71,7 +91,9 @@ class SACConfig:
     tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
     gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
     train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
-    gradient_steps: int = setting(1, "updates per round; -1 for as many as steps were made", at_least=-1)
+    gradient_steps: int = setting(
+        1, "updates per round and environment; -1 for as many as steps were made", at_least=-1
+    )
     ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
     target_entropy: float | Literal["auto"] = setting("auto", "entropy to keep; 'auto' is minus the number of actions")
     max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
@@ -97,21 +119,23 @@ class SACConfig:
     )
 
     def __post_init__(self) -> None:
-        check_values(self)
+        super().__post_init__()
         if isinstance(self.ent_coef, str) and not re.fullmatch(r"auto(_\d*[1-9]\d*|_\d+\.\d*[1-9]\d*)?", self.ent_coef):
             raise ValueError(f"ent_coef: expected a number, 'auto' or for example 'auto_0.1', got {self.ent_coef!r}")
         if len(self.optimizer_betas) != 2:
             raise ValueError(f"optimizer_betas: expected two numbers, got {list(self.optimizer_betas)}")
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values that YAML can hold and :func:`sac_config` reads back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
 
 def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConfig:
+    """`merged_settings` of a run of ``train-sac``."""
+    return merged_settings(SACConfig, flags, path)
+
+
+def merged_settings(kind: type[Kind], flags: Mapping[str, object], path: Path | None = None) -> Kind:
     """Merge the defaults, a YAML file and the flags of a command, the latter having the last word.
 
     Args:
+        kind: Which settings.
         flags: The settings given on the command line.
         path: A YAML file of settings: flat, or keyed by environment id with an optional section ``default``.
 
@@ -119,42 +143,42 @@ def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConf
         ValueError: If a key is unknown, a value has the wrong type, or the file has no section for the environment.
         OSError: If the file cannot be read.
     """
-    check_keys(flags, "the command line")
-    in_file = {} if path is None else settings_for(flags.get("env"), load_yaml(path), path)
+    check_keys(kind, flags, "the command line")
+    in_file = {} if path is None else settings_for(kind, flags.get("env"), load_yaml(path), path)
     merged = {**in_file, **flags}
     if "env" not in merged:
         raise ValueError("no environment given: add --env ID, for example --env Ant-v4")
-    return SACConfig(**merged)  # type: ignore[arg-type]
+    return kind(**merged)
 
 
-def settings_for(env_id: object, data: Mapping[str, object], path: Path) -> dict[str, object]:
+def settings_for(kind: type[Settings], env_id: object, data: Mapping[str, object], path: Path) -> dict[str, object]:
     """Choose the settings of one environment from a file that may be keyed by environment id.
 
     Raises:
         ValueError: If a key is unknown or the file has sections but none that applies.
     """
-    fields = {field.name for field in dataclasses.fields(SACConfig)}
+    fields = {field.name for field in dataclasses.fields(kind)}
     if not any(key not in fields and isinstance(value, Mapping) for key, value in data.items()):
-        check_keys(data, str(path))
+        check_keys(kind, data, str(path))
         return dict(data)
     sections: dict[str, dict[str, object]] = {}
     for name, section in data.items():
         if not isinstance(section, Mapping | None):
             raise ValueError(f"{path}: expected settings under {name!r}, got {section!r}")
-        check_keys(section or {}, f"{path}, section {name!r}")
+        check_keys(kind, section or {}, f"{path}, section {name!r}")
         sections[name] = dict(section or {})
     if env_id not in sections and "default" not in sections:
         raise ValueError(f"{path}: no section for {env_id!r} and no section 'default'; it has {', '.join(sections)}")
     return {**sections.get("default", {}), **sections.get(str(env_id), {})}
 
 
-def check_keys(data: Mapping[str, object], where: str) -> None:
+def check_keys(kind: type[Settings], data: Mapping[str, object], where: str) -> None:
     """Refuse keys that are no setting, naming the nearest one that is.
 
     Raises:
         ValueError: If there is such a key.
     """
-    fields = [field.name for field in dataclasses.fields(SACConfig)]
+    fields = [field.name for field in dataclasses.fields(kind)]
     for key in data:
         if key not in fields:
             raise ValueError(f"{where}: unknown setting {key!r}; {nearest(str(key), fields)}")

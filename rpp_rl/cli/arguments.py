@@ -1,15 +1,18 @@
-"""The flags of ``train-sac``; names follow rl-baselines3-zoo, texts come from the settings they override."""
+"""The flags of ``train-sac``, and what those of all trainings have in common.
+
+Names follow rl-baselines3-zoo, texts come from the settings they override.
+"""
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rpp_rl
 from rpp_rl.cli.errors import UserError, user_input
 from rpp_rl.cli.run_folder import RunFolder
-from rpp_rl.config import SACConfig, parse_yaml, sac_config
+from rpp_rl.config import Kind, SACConfig, Settings, merged_settings, parse_yaml
 
 FLAGS = {
     "env": ("--env",),
@@ -21,6 +24,7 @@ FLAGS = {
     "seed": ("--seed",),
     "device": ("--device",),
     "num_threads": ("--num-threads",),
+    "n_envs": ("--num-envs",),
     "vec_env": ("--vec-env",),
     "log_folder": ("-f", "--log-folder"),
     "tensorboard_log": ("-tb", "--tensorboard-log"),
@@ -33,13 +37,15 @@ FLAGS = {
 TEXT = {
     "env": "ID",
     "group": "NAME",
+    "buffer": "FILE",
+    "test_buffer": "FILE",
     "spec": "FILE",
     "device": "DEVICE",
     "vec_env": "{dummy,subproc}",
     "log_folder": "FOLDER",
     "tensorboard_log": "FOLDER",
 }
-SWITCHES = {"policy_only", "save_replay_buffer"}
+SWITCHES = {"policy_only", "save_replay_buffer", "equal_parameters"}
 MAPPINGS = {"env_kwargs"}
 
 RESUMABLE = {"n_timesteps", "device", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
@@ -103,6 +109,24 @@ def train_sac_parser() -> argparse.ArgumentParser:
         "(--emlp), or without it (--mlp).",
         epilog="A setting given as a flag beats the one in the file, which beats the default.",
     )
+    add_settings(parser, SACConfig, FLAGS)
+    parser.add_argument(
+        "--resume-agent",
+        metavar="AGENT",
+        help="train this agent further, in a new run with a fresh replay buffer: a pretrained agent's name, or a file",
+    )
+    parser.add_argument("--verbose", type=int, default=0, metavar="LEVEL", help="1 prints the log as a table too")
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: Mapping[str, Sequence[str]]) -> None:
+    """Let a training take settings: some by flags of their own, all by ``-params`` and from a file; or a run to resume.
+
+    Args:
+        parser: The command's.
+        kind: Which settings.
+        flags: For some of them the names of their flags.
+    """
     modes = parser.add_mutually_exclusive_group()
     for mode, text in (
         ("rpp", "symmetry as a soft prior"),
@@ -112,9 +136,9 @@ def train_sac_parser() -> argparse.ArgumentParser:
         modes.add_argument(
             f"--{mode}", dest="mode", action="store_const", const=mode, default=argparse.SUPPRESS, help=text
         )
-    for field in dataclasses.fields(SACConfig):
-        if field.name in FLAGS:
-            _add_flag(parser, field)
+    for field in dataclasses.fields(kind):
+        if field.name in flags:
+            _add_flag(parser, field, flags[field.name])
     parser.add_argument("-conf", "--conf-file", type=Path, metavar="FILE", help="YAML file of settings")
     parser.add_argument(
         "-params",
@@ -127,12 +151,10 @@ def train_sac_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
-    parser.add_argument("--verbose", type=int, default=0, metavar="LEVEL", help="1 prints the log as a table too")
     parser.add_argument("--version", action="version", version=f"rpp_rl {rpp_rl.__version__}")
-    return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, names: Sequence[str]) -> None:
     text = field.metadata["description"].replace("%", "%%")
     if field.default not in (dataclasses.MISSING, None):
         text += f" (default: {field.default})"
@@ -144,31 +166,35 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None
     else:
         is_text = field.name in TEXT
         options |= {"type": str if is_text else yaml_value, "metavar": TEXT[field.name] if is_text else "N"}
-    parser.add_argument(*FLAGS[field.name], **options)
+    parser.add_argument(*names, **options)
 
 
-def settings_from(args: argparse.Namespace, folder: RunFolder | None) -> SACConfig:
+def settings_from(
+    args: argparse.Namespace, folder: RunFolder | None, kind: type[Kind], resumable: Collection[str]
+) -> Kind:
     """The settings that the flags ask for, on top of those of a file or of the run to go on with.
 
     Args:
         args: What the parser found.
         folder: The run to go on with.
+        kind: Which settings.
+        resumable: Those of them that may differ when a run goes on.
 
     Raises:
         UserError: If a setting is unknown, of a wrong type, or cannot change in the middle of a run.
         OSError: If the file cannot be read.
     """
-    names = {field.name for field in dataclasses.fields(SACConfig)}
+    names = {field.name for field in dataclasses.fields(kind)}
     flags = {key: value for key, value in vars(args).items() if key in names} | args.hyperparams
     if folder is not None:
-        fixed = sorted(flags.keys() - RESUMABLE) + (["conf_file"] if args.conf_file else [])
+        fixed = sorted(flags.keys() - set(resumable)) + (["conf_file"] if args.conf_file else [])
         if fixed:
             raise UserError(
                 f"--resume goes on with the settings of the run, so {', '.join(fixed)} cannot be given with it; "
-                f"only {', '.join(sorted(RESUMABLE))} can"
+                f"only {', '.join(sorted(resumable))} can"
             )
     with user_input(ValueError):
-        return sac_config(flags, args.conf_file if folder is None else folder.config)
+        return merged_settings(kind, flags, args.conf_file if folder is None else folder.config)
 
 
 def add_env_kwargs(parser: argparse.ArgumentParser) -> None:

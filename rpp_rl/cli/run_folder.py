@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from stable_baselines3.common.logger import Logger, configure
 
 from rpp_rl.cli.errors import UserError, user_input
-from rpp_rl.config import SACConfig, load_yaml
+from rpp_rl.config import Settings, load_yaml
 from rpp_rl.files import replacing
 from rpp_rl.versions import versions
 
@@ -39,15 +40,18 @@ class RunFolder:
     env_id: str
 
     @classmethod
-    def create(cls, config: SACConfig) -> "RunFolder":
+    def create(cls, parent: Path, env_id: str) -> "RunFolder":
         """Make a folder with the next free number; runs that start at the same moment get different ones.
+
+        Args:
+            parent: Folder of the runs of one algorithm.
+            env_id: The environment.
 
         Raises:
             OSError: If the folder cannot be made.
         """
-        parent = Path(config.log_folder) / ALGORITHMS[config.mode]
         parent.mkdir(parents=True, exist_ok=True)
-        name = _file_name(config.env)
+        name = _file_name(env_id)
         taken = [re.fullmatch(rf"{re.escape(name)}_(\d+)", path.name) for path in parent.iterdir()]
         number = max((int(match[1]) for match in taken if match), default=0)
         while True:
@@ -56,14 +60,14 @@ class RunFolder:
                 (parent / f"{name}_{number}").mkdir()
             except FileExistsError:
                 continue
-            return cls(parent / f"{name}_{number}", config.env)
+            return cls(parent / f"{name}_{number}", env_id)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Find the files of an existing run.
 
         Raises:
-            UserError: If the folder is none of ``train-sac``.
+            UserError: If the folder is none of a training.
         """
         configs = list(path.glob("*/config.yml"))
         if len(configs) != 1:
@@ -125,16 +129,16 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """All settings, as a file that ``train-sac --conf-file`` reads."""
+        """All settings, as a file that ``--conf-file`` reads."""
         return self.settings / "config.yml"
 
-    def write_settings(self, config: SACConfig, command_line: str, n_steps: int) -> None:
+    def write_settings(self, config: Settings, command_line: str, n_steps: int) -> None:
         """Write how the run was made; a run that goes on adds to the lists of commands and versions.
 
         Args:
             config: The resolved settings.
             command_line: How it was asked for.
-            n_steps: Steps made before.
+            n_steps: Steps made before, or epochs.
 
         Raises:
             OSError: If a file cannot be written.
@@ -147,6 +151,19 @@ class RunFolder:
             file.write(f"{command_line}\n")
         with (self.settings / "versions.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"from_step": n_steps, **versions()}) + "\n")
+
+    def logger(self, tensorboard_log: str | None, verbose: int = 0) -> Logger:
+        """Where numbers are written: TensorBoard unless it is off, and a table on request.
+
+        Args:
+            tensorboard_log: Folder for TensorBoard, ``"off"`` for none; None for the folder of the run.
+            verbose: 1 for the table.
+        """
+        where = self.path
+        if tensorboard_log is not None:
+            where = Path(tensorboard_log) / self.path.parent.name / self.path.name
+        formats = [] if tensorboard_log == "off" else ["tensorboard"]
+        return configure(str(where), formats + (["stdout"] if verbose else []))
 
     def remove(self) -> None:
         """Delete the folder of a run that could not begin."""

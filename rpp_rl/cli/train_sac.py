@@ -10,19 +10,20 @@ from pathlib import Path
 
 import torch
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import VecEnv
 
-from rpp_rl.cli.arguments import settings_from, train_sac_parser
+from rpp_rl.agents import Agent, AgentError, load_agent, registry
+from rpp_rl.cli.arguments import RESUMABLE, settings_from, train_sac_parser
 from rpp_rl.cli.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, rewind, save_agent
+from rpp_rl.cli.continuation import continued_settings, take_over
 from rpp_rl.cli.environments import check_device, derived_seed, make_vec_env, specification
 from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
 from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.spec import EnvSpec, Generator
-from rpp_rl.sac import RPPSAC, SymmetryCallback
+from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm
 
 POLICY_SETTINGS = (
     "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
@@ -41,25 +42,35 @@ EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = train_sac_parser().parse_args(argv)
-    folder = RunFolder.open(args.resume) if args.resume else None
-    config = settings_from(args, folder)
     line = shlex.join(["train-sac", *(sys.argv[1:] if argv is None else argv)])
-    return run(config, folder, command_line=line, progress=args.progress and sys.stderr.isatty(), verbose=args.verbose)
+    progress = args.progress and sys.stderr.isatty()
+    if args.resume_agent:
+        if args.resume:
+            raise UserError("--resume goes on with a run and --resume-agent with an agent: give one of them")
+        with user_input(AgentError):
+            agent = load_agent(args.resume_agent, device="cpu")
+        config = continued_settings(args, agent)
+        return run(config, agent=agent, command_line=line, progress=progress, verbose=args.verbose)
+    folder = RunFolder.open(args.resume) if args.resume else None
+    config = settings_from(args, folder, SACConfig, RESUMABLE)
+    return run(config, folder, command_line=line, progress=progress, verbose=args.verbose)
 
 
 def run(
     config: SACConfig,
     folder: RunFolder | None = None,
     *,
+    agent: Agent | None = None,
     command_line: str = "",
     progress: bool = False,
     verbose: int = 0,
 ) -> int:
-    """Train an agent from the start or, given the folder of a run, from its newest checkpoint.
+    """Train an agent from the start or from another one; given the folder of a run, go on from its newest checkpoint.
 
     Args:
         config: All settings.
         folder: The run to go on with.
+        agent: The agent to train further in a new run.
         command_line: How the run was asked for, for the record.
         progress: Whether to show a bar.
         verbose: 1 to print the log as a table too.
@@ -79,9 +90,9 @@ def run(
     with ExitStack() as stack:
         eval_envs = stack.enter_context(closing(_make_envs(config, config.n_eval_envs)))
         if folder is None:
-            spec = specification(config, eval_envs)
+            spec = specification(config, eval_envs) if agent is None else agent.spec
             config = dataclasses.replace(config, group=None if spec is None else spec.variant)
-            model, folder = _start(config, spec, stack)
+            model, folder = _start(config, spec, agent, stack)
         else:
             model = _resume(config, folder, stack)
         folder.write_settings(config, command_line, model.num_timesteps)
@@ -96,7 +107,10 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
         ValueError: If a setting does not fit the specification.
         MemoryError: If the replay buffer does not fit into the memory.
     """
-    return RPPSAC(
+    settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
+    # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
+    settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
+    return algorithm(envs)(
         "RPPPolicy",
         envs,
         policy_kwargs={
@@ -105,7 +119,7 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
             "optimizer_kwargs": {"betas": list(config.optimizer_betas)},
             **{name: getattr(config, name) for name in POLICY_SETTINGS},
         },
-        **{name: getattr(config, name) for name in AGENT_SETTINGS},
+        **settings,
     )
 
 
@@ -122,18 +136,21 @@ def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, 
     )
 
 
-def _start(config: SACConfig, spec: EnvSpec | None, stack: ExitStack) -> tuple[RPPSAC, RunFolder]:
-    """A fresh agent in a fresh folder, which goes away again if the agent cannot be made."""
-    folder = RunFolder.create(config)
+def _start(config: SACConfig, spec: EnvSpec | None, agent: Agent | None, stack: ExitStack) -> tuple[RPPSAC, RunFolder]:
+    """A fresh model, with the weights of an agent if there is one, in a folder that goes away if it cannot be made."""
+    folder = RunFolder.create(Path(config.log_folder) / ALGORITHMS[config.mode], config.env)
     stack.enter_context(folder.locked())
     with ExitStack() as undo:
         undo.callback(folder.remove)
         envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
         with user_input(ValueError, MemoryError):
             model = build_agent(config, spec, envs)
+            if agent is not None:
+                take_over(model, agent)
         undo.pop_all()
     algorithm = ALGORITHMS[config.mode] if config.mode == "mlp" else f"{ALGORITHMS[config.mode]} ({config.group})"
-    report(f"training {algorithm} on {config.env} with seed {config.seed} in {folder.path}")
+    origin = "" if agent is None else f" from {registry.name_of(agent.path)}, trained for {agent.n_steps} steps,"
+    report(f"training {algorithm} on {config.env}{origin} with seed {config.seed} in {folder.path}")
     if spec is not None and config.mode != "mlp":
         for record in spec.generators:
             if not record.is_exact:
@@ -167,7 +184,7 @@ def _train(
     config: SACConfig, model: RPPSAC, folder: RunFolder, eval_envs: VecEnv, *, progress: bool, verbose: int
 ) -> int:
     """Learn until all steps are made or the user asks to stop; what there is is saved in both cases."""
-    model.set_logger(_logger(config, folder, verbose))
+    model.set_logger(folder.logger(config.tensorboard_log, verbose))
     stop = StopWish()
     evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check)
     checkpoints = Checkpoints(folder, config.save_freq, model.num_timesteps, keep_buffer=config.save_replay_buffer)
@@ -187,12 +204,3 @@ def _train(
     best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
     report(f"done: {model.num_timesteps} steps{best}; the agent is {folder.agent}")
     return 0
-
-
-def _logger(config: SACConfig, folder: RunFolder, verbose: int) -> Logger:
-    """Where SB3 writes its numbers: TensorBoard unless it is off, and a table on request."""
-    where = folder.path
-    if config.tensorboard_log is not None:
-        where = Path(config.tensorboard_log) / where.parent.name / where.name
-    formats = [] if config.tensorboard_log == "off" else ["tensorboard"]
-    return configure(str(where), formats + (["stdout"] if verbose else []))

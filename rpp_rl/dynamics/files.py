@@ -19,6 +19,9 @@ VERSION = 1
 MODEL_FILE = f"model{SUFFIX}"
 """Name of the model in the folder of a run."""
 
+TEST_FILE = "test.npz"
+"""Name of the held-out trajectories in it, for `rpp_rl.dynamics.sources.read_episodes`."""
+
 
 def save_model(
     model: TransitionModel,
