@@ -1,0 +1,53 @@
+"""An agent in its environment, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from stable_baselines3.common.utils import check_for_correct_spaces
+
+from rpp_rl.agents.agent import Agent
+from rpp_rl.agents.errors import AgentError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an episode.
+
+    Attributes:
+        obs: What the agent saw, shape ``(obs,)``.
+        reward: What it earned by its action.
+    """
+
+    obs: Float[ndarray, " obs"]
+    reward: float
+
+
+def play(agent: Agent, env: gym.Env, *, seed: int | None = None) -> Iterator[Step]:
+    """One episode with the mean action. At each step the environment is as it is after the step.
+
+    Args:
+        agent: The agent.
+        env: Its environment.
+        seed: Seed of the environment; None to go on with its random numbers.
+
+    Raises:
+        AgentError: If the agent does not fit the environment.
+    """
+    try:
+        check_for_correct_spaces(env, agent.observation_space, agent.action_space)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise AgentError(f"{agent!r} does not fit {env}: {error}") from error
+    obs, _ = env.reset(seed=seed)
+    is_over = False
+    while not is_over:
+        action, _ = agent.predict(obs, deterministic=True)
+        before = np.array(obs)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        is_over = terminated or truncated
+        yield Step(before, float(reward))

@@ -1,0 +1,156 @@
+"""Films of agents, rendered without a window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy import ndarray
+from PIL import Image
+
+from rpp_rl.agents.agent import Agent
+from rpp_rl.agents.extras import need
+from rpp_rl.agents.play import play
+
+LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
+"""Ways to render without a window by the value of MUJOCO_GL: the library, and the package of Debian and Ubuntu."""
+
+MAX_FPS = 30
+"""Simulators may make more pictures in a second than films need; the film keeps its pace and drops some."""
+
+
+class RenderError(RuntimeError):
+    """Something that rendering needs is missing; the text says what to install or to set."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a film shows.
+
+    Attributes:
+        n_steps: Steps of the environment.
+        n_frames: Pictures.
+        fps: Pictures per second, so that the film runs as fast as the robot.
+        episode_return: Sum of the rewards in it.
+    """
+
+    n_steps: int
+    n_frames: int
+    fps: float
+    episode_return: float
+
+
+def record_agent(
+    agent: Agent, env: gym.Env, path: str | Path, *, seconds: float = 10.0, seed: int | None = 0
+) -> Recording:
+    """Film the beginning of an episode.
+
+    Args:
+        agent: The agent.
+        env: Its environment, made with ``render_mode="rgb_array"``.
+        path: Where the film goes, ``.mp4`` or ``.gif``; it is complete or absent.
+        seconds: Longest duration of the film; it is shorter if the episode is.
+        seed: Seed of the environment.
+
+    Raises:
+        ValueError: If the name ends otherwise or the environment makes no pictures.
+        RenderError: If nothing here can render without a window.
+        MissingExtraError: If the package that writes films is not installed.
+        AgentError: If the agent does not fit the environment.
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path}: expected a name that ends in {' or '.join(WRITERS)}")
+    if env.render_mode != "rgb_array":
+        raise ValueError(f"expected an environment made with render_mode='rgb_array', got {env.render_mode!r}")
+    choose_renderer()
+    rate = float(env.metadata.get("render_fps", MAX_FPS))
+    stride = int(np.ceil(rate / MAX_FPS))
+    n_steps, n_frames, total = 0, 0, 0.0
+    with _writer(path, rate / stride) as write:
+        for n_steps, step in enumerate(play(agent, env, seed=seed), start=1):
+            total += step.reward
+            if (n_steps - 1) % stride == 0:
+                write(_frame(env))
+                n_frames += 1
+            if n_steps >= seconds * rate:
+                break
+    return Recording(n_steps, n_frames, rate / stride, total)
+
+
+def choose_renderer() -> None:
+    """Set MUJOCO_GL to what is installed here, unless the user has set it; to be done before MuJoCo is imported.
+
+    Raises:
+        RenderError: If nothing is installed, or not what the user has chosen.
+    """
+    if sys.platform != "linux":
+        return
+    chosen = os.environ.get("MUJOCO_GL", "").lower()
+    usable = [name for name, (library, _) in LIBRARIES.items() if find_library(library)]
+    if chosen in LIBRARIES and chosen not in usable:
+        library, package = LIBRARIES[chosen]
+        other = f", or set MUJOCO_GL={usable[0]}" if usable else ""
+        raise RenderError(f"MUJOCO_GL={chosen} needs the library {library}: run apt install {package}{other}")
+    if chosen or "DISPLAY" in os.environ:
+        return
+    if not usable:
+        raise RenderError(
+            "there is no display, and neither EGL nor OSMesa to render without one: "
+            f"run apt install {' or apt install '.join(package for _, package in LIBRARIES.values())}"
+        )
+    os.environ["MUJOCO_GL"] = usable[0]
+
+
+def _frame(env: gym.Env) -> ndarray:
+    # Not above: MuJoCo looks for the renderer when it is imported.
+    from mujoco import FatalError  # pyright: ignore[reportAttributeAccessIssue]
+
+    try:
+        frame: Any = env.render()
+    except (FatalError, RuntimeError, ImportError, AttributeError, OSError) as error:
+        # Drivers fail in many ways; PyOpenGL without its library is an AttributeError.
+        raise RenderError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} fails here: {error}") from error
+    return frame
+
+
+@contextmanager
+def _writer(path: Path, fps: float) -> Iterator[Callable[[ndarray], None]]:
+    """Something that takes pictures, and a film that is complete when all have been taken."""
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        with WRITERS[path.suffix](temporary, fps) as write:
+            yield write
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _gif(path: Path, fps: float) -> Iterator[Callable[[ndarray], None]]:
+    frames: list[Image.Image] = []
+    yield lambda frame: frames.append(Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE))
+    # Browsers show a picture for whole hundredths of a second.
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=10 * round(100 / fps), loop=0)
+
+
+@contextmanager
+def _mp4(path: Path, fps: float) -> Iterator[Callable[[ndarray], None]]:
+    need("imageio_ffmpeg", "video")
+    import imageio.v2 as imageio
+
+    with imageio.get_writer(path, format="FFMPEG", mode="I", fps=fps, macro_block_size=2) as writer:
+        yield writer.append_data  # pyright: ignore[reportAttributeAccessIssue]
+
+
+WRITERS = {".mp4": _mp4, ".gif": _gif}
+"""How films are written, by the end of their name."""

@@ -1,0 +1,53 @@
+"""``record-agent``: a film of an agent."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from rpp_rl.agents import AgentError, load_agent
+from rpp_rl.agents.extras import MissingExtraError
+from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
+from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
+from rpp_rl.cli.environments import environment_of, make_env
+from rpp_rl.cli.errors import command, user_input
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the flags, film, say what the film shows, and return the status for the shell."""
+    args = _parser().parse_args(argv)
+    torch.set_num_threads(1)
+    with user_input(AgentError):
+        agent = load_agent(args.agent, trust=args.trust, device="cpu")
+    with user_input(RenderError, about="cannot render"):
+        choose_renderer()
+    env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
+    picture = {"width": args.width, "height": args.height}
+    env_kwargs |= {"render_mode": "rgb_array"} | {key: value for key, value in picture.items() if value is not None}
+    mistakes = user_input(ValueError, RenderError, MissingExtraError, about="cannot record")
+    with closing(make_env(env_id, env_kwargs)) as env, mistakes:
+        film = record_agent(agent, env, args.output, seconds=args.seconds, seed=args.seed)
+    print(
+        f"{args.output}: {film.n_steps} steps of {env_id}, return {film.episode_return:.1f}; "
+        f"{film.n_frames} pictures, {film.fps:.3g} per second"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="record-agent",
+        description="Film the beginning of an episode with the deterministic policy, without a window.",
+    )
+    add_agent(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the film, .mp4 or .gif")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="longest duration (default: 10)")
+    parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="seed (default: 0)")
+    parser.add_argument("--width", type=integer(16), metavar="N", help="of the picture (default: the environment's)")
+    parser.add_argument("--height", type=integer(16), metavar="N", help="of the picture (default: the environment's)")
+    parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
+    add_env_kwargs(parser)
+    return parser
