@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rpp_rl.cli.errors import UserError, user_input
 from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.files import replacing
-from rpp_rl.sac import RPPSAC
+from rpp_rl.sac import RPPSAC, algorithm_for
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load_agent(path: Path, device: str, env: VecEnv | None = None) -> RPPSAC:
     _check_agent(path)
     # An agent of another version may have arguments or parts that this one does not know.
     with user_input(ValueError, KeyError, RuntimeError, TypeError, AttributeError, about=f"cannot load {path}"):
-        return RPPSAC.load(path, env=env, device=device)
+        return algorithm_for(env).load(path, env=env, device=device)
 
 
 def load_checkpoint(folder: RunFolder, mark: Mark, device: str, env: VecEnv) -> RPPSAC:

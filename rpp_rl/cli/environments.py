@@ -69,7 +69,7 @@ def make_vec_env(
     *,
     n_envs: int,
     seed: int,
-    vec_env: str = "dummy",
+    vec_env: str = "subproc",
     monitor_folder: Path | None = None,
     append: bool = False,
 ) -> VecEnv:
@@ -93,6 +93,8 @@ def make_vec_env(
     ]
     if vec_env == "subproc" and n_envs > 1:
         make_env(env_id, env_kwargs).close()  # An error in another process would not reach the user.
+        # Imported once, in the process from which the others are forked: seconds and 150 MB for each of them.
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
         envs = FiniteVecEnv(SubprocVecEnv(makers), env_id)
     else:
         envs = FiniteVecEnv(DummyVecEnv(makers), env_id)

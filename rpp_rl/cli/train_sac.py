@@ -23,7 +23,7 @@ from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.spec import EnvSpec, Generator
-from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm
+from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
 
 POLICY_SETTINGS = (
     "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
@@ -110,7 +110,7 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
     settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
     # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
     settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
-    return algorithm(envs)(
+    return algorithm_for(envs)(
         "RPPPolicy",
         envs,
         policy_kwargs={

@@ -2,16 +2,19 @@
 
 from rpp_rl.sac.callbacks import SymmetryCallback
 from rpp_rl.sac.evaluation import actor_equivariance_errors, critic_equivariance_errors
+from rpp_rl.sac.overlap import OverlappedRPPSAC, algorithm_for
 from rpp_rl.sac.policies import RPPActor, RPPCritic, RPPFeatures, RPPSACPolicy
 from rpp_rl.sac.sac import RPPSAC
 
 __all__ = [
     "RPPSAC",
+    "OverlappedRPPSAC",
     "RPPActor",
     "RPPCritic",
     "RPPFeatures",
     "RPPSACPolicy",
     "SymmetryCallback",
     "actor_equivariance_errors",
+    "algorithm_for",
     "critic_equivariance_errors",
 ]

@@ -117,10 +117,12 @@ def test_flags_beat_the_file(tiny, tmp_path):
 
 @pytest.mark.parametrize("vec_env", ["dummy", pytest.param("subproc", marks=pytest.mark.slow)])
 def test_several_environments_at_once(tiny, tmp_path, vec_env):
-    assert main([*tiny, "--rpp", "-n", "120", "--vec-env", vec_env, "--n-eval-envs", "2", "-params", "n_envs:2"]) == 0
+    assert main([*tiny, "--rpp", "-n", "120", "--num-envs", "2", "--vec-env", vec_env, "--n-eval-envs", "2"]) == 0
     folder = tmp_path / "logs" / "rpp_sac" / "Walker2d-v5_1"
     assert len(list(folder.glob("*.monitor.csv"))) == 2
     assert evaluations(folder)["timesteps"].tolist() == [100]
+    # Random actions for 50 steps, then as many updates per transition as with one environment.
+    assert load_agent(folder / "Walker2d-v5.zip", "cpu")._n_updates == 70
 
 
 def test_arguments_of_the_environment_reach_it(tiny, tmp_path):
