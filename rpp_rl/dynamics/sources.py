@@ -159,7 +159,7 @@ def _read_buffer(source: str | Path) -> Episodes:
 
 def _read_npz(source: str | Path) -> Episodes:
     try:
-        with np.load(source, allow_pickle=False) as arrays:
+        with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             states, actions, lengths = (arrays[name] for name in ("states", "actions", "lengths"))
             env_id = str(arrays["env_id"])
     except KeyError as error:
