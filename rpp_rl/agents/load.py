@@ -48,10 +48,9 @@ def find_agent(source: str | Path) -> Path:
     if path.is_dir():
         return _agent_of_run(path)
     if not path.is_file():
-        raise AgentError(
-            f"{source}: there is no such file or folder, and no such pretrained agent; "
-            f"{nearest(str(source), registry.names())}"
-        )
+        known = registry.names()
+        hint = nearest(str(source), known) if known else "none come with this version"
+        raise AgentError(f"{source}: there is no such file or folder, and no such pretrained agent; {hint}")
     return path
 
 

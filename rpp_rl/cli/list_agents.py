@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     known = registry.names()
     if args.name is not None and args.name not in known:
-        raise UserError(f"no pretrained agent {args.name!r}; {nearest(args.name, known)}")
+        hint = nearest(args.name, known) if known else "none come with this version"
+        raise UserError(f"no pretrained agent {args.name!r}; {hint}")
     with user_input(AgentError):
         agents = {name: read_record(registry.path_of(name)) for name in known if args.name in (None, name)}
     if args.json:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
@@ -47,6 +48,9 @@ class RPPSAC(SAC):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**SAC.policy_aliases, "RPPPolicy": RPPSACPolicy}
+    acts_from_start: bool = False
+    """Whether the policy acts before the first update too, and not chance; so it should if it is trained already."""
+
     policy: RPPSACPolicy  # pyright: ignore[reportIncompatibleVariableOverride]
     critic: RPPCritic  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -216,6 +220,12 @@ class RPPSAC(SAC):
         super().load_replay_buffer(path, truncate_last_traj)
         assert self.replay_buffer is not None
         self.replay_buffer = with_capacity(filled(self.replay_buffer), max(self.buffer_size // self.n_envs, 1))
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # SB3 draws actions at random up to the first update; a trained policy is better than chance.
+        return super()._sample_action(0 if self.acts_from_start else learning_starts, action_noise, n_envs)
 
     def _store_transition(
         self,
