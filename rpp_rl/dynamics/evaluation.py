@@ -83,6 +83,7 @@ def evaluate(model: TransitionModel, test: Trajectories, horizons: Sequence[int]
     # The release smooths its trajectories whole: numbers near the end depend on what follows.
     smooth = smoothed(test.states)[:, : time + 1], smoothed(test.actions)[:, :time]
     smooth_real, smooth_predicted = real_and_predicted(model, *smooth)
+    # The release takes the first half, rounded down: the positions, and of the Swimmer a velocity too.
     n_positions = STATE_SIZES.get(model.spec.env_id, model.spec.observation.size) // 2
     lost = diverged(predicted, real)
     return Evaluation(
