@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rpp_rl.nn.linear import linear, member_axis
 from rpp_rl.symmetry import Rep, trivial
 
 
@@ -19,6 +20,7 @@ class Bilinear(nn.Module):
     Args:
         rep: How input and output transform; scalars are its trivial summands, wherever they stand.
         scale: The factor c (the paper's code: 0.03 in reinforcement learning, 0.1 elsewhere).
+        ensemble: Number of independent layers computed together, see `RPPLinear`.
 
     Attributes:
         to_scalars: a, shape ``(n_scalars, n_pairs)``; pairs (k, i) of copies of the same run, run after run.
@@ -28,8 +30,9 @@ class Bilinear(nn.Module):
         ValueError: If the rep has no scalars, no other parts, or is not orthogonal.
     """
 
-    def __init__(self, rep: Rep, *, scale: float = 0.03) -> None:
+    def __init__(self, rep: Rep, *, scale: float = 0.03, ensemble: int | None = None) -> None:
         super().__init__()
+        members = member_axis(ensemble)
         one = trivial(rep.group)
         self.runs = [(count, part.size, part == one) for count, part in rep.parts]
         n_scalars = sum(count for count, _, is_scalar in self.runs if is_scalar)
@@ -42,8 +45,8 @@ class Bilinear(nn.Module):
         self.rep_in = self.rep_out = rep
         self.scale = scale
         n_pairs = sum(self.n_pairs)
-        self.to_scalars = nn.Parameter(torch.randn(n_scalars, n_pairs) / n_pairs**0.5)
-        self.to_parts = nn.Parameter(torch.randn(n_pairs, n_scalars) / n_scalars**0.5)
+        self.to_scalars = nn.Parameter(torch.randn(*members, n_scalars, n_pairs) / n_pairs**0.5)
+        self.to_parts = nn.Parameter(torch.randn(*members, n_pairs, n_scalars) / n_scalars**0.5)
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Add the products of scalars and parts and of pairs of parts."""
@@ -55,8 +58,8 @@ class Bilinear(nn.Module):
             if not is_scalar
         ]
         grams = torch.cat([(part @ part.transpose(-1, -2)).flatten(-2) for part in parts], dim=-1)
-        products = nn.functional.linear(grams, self.to_scalars)
-        mixing = nn.functional.linear(torch.cat(scalars, dim=-1), self.to_parts).split(self.n_pairs, dim=-1)
+        products = linear(grams, self.to_scalars)
+        mixing = linear(torch.cat(scalars, dim=-1), self.to_parts).split(self.n_pairs, dim=-1)
         mixed = [
             (weights.unflatten(-1, (part.shape[-2], part.shape[-2])) @ part).flatten(-2)
             for weights, part in zip(mixing, parts, strict=True)

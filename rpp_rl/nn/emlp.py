@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.nonlinearity import nonlinearity
-from rpp_rl.nn.norm import EquivariantLayerNorm
+from rpp_rl.nn.norm import EnsembleLayerNorm, EquivariantLayerNorm
 from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
 MAX_TENSOR_SIZE = 32
@@ -83,6 +83,7 @@ def trunk(
     activation: str = "relu",
     bilinear: bool = False,
     layer_norm: bool = False,
+    ensemble: int | None = None,
 ) -> nn.Sequential:
     """Hidden layers: for each rep in ``hidden`` a linear map, the optional extras and a nonlinearity.
 
@@ -93,6 +94,7 @@ def trunk(
         activation: One of ``relu``, ``silu``, ``tanh``.
         bilinear: Whether each linear map is followed by the bilinear layer (the paper's setting; not in ``mlp`` mode).
         layer_norm: Whether each nonlinearity is preceded by equivariant layer norm.
+        ensemble: Number of independent networks computed together, see `RPPLinear`.
 
     Raises:
         ValueError: If the reps belong to different groups, or an option does not exist for the mode or the reps.
@@ -100,14 +102,20 @@ def trunk(
     layers: list[nn.Module] = []
     for rep in hidden:
         act = nonlinearity(rep, activation, mode)
-        layers.append(RPPLinear(rep_in, act.rep_in, mode=mode))
+        layers.append(RPPLinear(rep_in, act.rep_in, mode=mode, ensemble=ensemble))
         if bilinear and mode != "mlp":
-            layers.append(Bilinear(act.rep_in))
+            layers.append(Bilinear(act.rep_in, ensemble=ensemble))
         if layer_norm:
-            layers.append(nn.LayerNorm(rep.size) if mode == "mlp" else EquivariantLayerNorm(act.rep_in))
+            layers.append(_layer_norm(act.rep_in, mode, ensemble))
         layers.append(act)
         rep_in = rep
     return nn.Sequential(*layers)
+
+
+def _layer_norm(rep: Rep, mode: Mode, ensemble: int | None) -> nn.Module:
+    if mode == "mlp":
+        return nn.LayerNorm(rep.size) if ensemble is None else EnsembleLayerNorm(rep.size, ensemble)
+    return EquivariantLayerNorm(rep, ensemble=ensemble)
 
 
 class RPPEMLP(nn.Module):
@@ -121,6 +129,8 @@ class RPPEMLP(nn.Module):
         activation: One of ``relu``, ``silu``, ``tanh``.
         bilinear: See `trunk`.
         layer_norm: See `trunk`.
+        ensemble: Number of independent networks computed together; inputs and outputs then have a leading member axis.
+            Members that share an input ``x`` take ``x.expand(ensemble, *x.shape)``, which copies nothing.
 
     Raises:
         ValueError: If the reps belong to different groups or an option is unknown.
@@ -143,11 +153,20 @@ class RPPEMLP(nn.Module):
         activation: str = "relu",
         bilinear: bool = False,
         layer_norm: bool = False,
+        ensemble: int | None = None,
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out = rep_in, rep_out
-        self.trunk = trunk(rep_in, hidden, mode=mode, activation=activation, bilinear=bilinear, layer_norm=layer_norm)
-        self.head = RPPLinear(hidden[-1] if hidden else rep_in, rep_out, mode=mode)
+        self.trunk = trunk(
+            rep_in,
+            hidden,
+            mode=mode,
+            activation=activation,
+            bilinear=bilinear,
+            layer_norm=layer_norm,
+            ensemble=ensemble,
+        )
+        self.head = RPPLinear(hidden[-1] if hidden else rep_in, rep_out, mode=mode, ensemble=ensemble)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""
@@ -155,7 +174,7 @@ class RPPEMLP(nn.Module):
 
 
 def merge(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` in which every `RPPLinear` is a plain ``nn.Linear`` that computes the same.
+    """A copy of ``module`` in which every `RPPLinear` is a plain layer that computes the same.
 
     >>> from rpp_rl.symmetry import cyclic
     >>> V = vector(cyclic(2))

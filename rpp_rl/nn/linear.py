@@ -38,6 +38,8 @@ class RPPLinear(nn.Module):
         rep_in: How the input transforms; ``in = rep_in.size``.
         rep_out: How the output transforms; ``out = rep_out.size``.
         mode: Which pathways exist, see `Mode`.
+        ensemble: Number of independent maps computed together: every parameter, input and output gets a leading member
+            axis of this length. None for one map without that axis.
 
     Attributes:
         equiv_weight: Coefficients of A in the orthonormal basis, shape ``(n_weight,)``; None in ``mlp`` mode.
@@ -65,13 +67,14 @@ class RPPLinear(nn.Module):
     residual_bias: nn.Parameter | None
     bias_basis: Tensor
 
-    def __init__(self, rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp") -> None:
+    def __init__(self, rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp", ensemble: int | None = None) -> None:
         super().__init__()
         require_mode(mode)
+        members = member_axis(ensemble)
         if rep_in.group != rep_out.group:
             names = [f"{rep.name} of {rep.group}" for rep in (rep_in, rep_out)]
             raise ValueError(f"no common group: rep_in is {names[0]}, rep_out is {names[1]}")
-        self.rep_in, self.rep_out, self.mode = rep_in, rep_out, mode
+        self.rep_in, self.rep_out, self.mode, self.ensemble = rep_in, rep_out, mode, ensemble
         self.shared: tuple[Tensor, Tensor] | None = None
         names = ("equiv_weight", "equiv_bias", "residual_weight", "residual_bias")
         for name in names:
@@ -79,11 +82,11 @@ class RPPLinear(nn.Module):
         if mode != "mlp":
             self.weight_matrix = EquivariantMatrix(rep_in, rep_out)
             self.register_buffer("bias_basis", *invariant_basis(rep_out))
-            self.equiv_weight = nn.Parameter(torch.empty(self.weight_matrix.n_coefficients))
-            self.equiv_bias = nn.Parameter(torch.empty(self.bias_basis.shape[1]))
+            self.equiv_weight = nn.Parameter(torch.empty(*members, self.weight_matrix.n_coefficients))
+            self.equiv_bias = nn.Parameter(torch.empty(*members, self.bias_basis.shape[1]))
         if mode != "emlp":
-            self.residual_weight = nn.Parameter(torch.empty(rep_out.size, rep_in.size))
-            self.residual_bias = nn.Parameter(torch.empty(rep_out.size))
+            self.residual_weight = nn.Parameter(torch.empty(*members, rep_out.size, rep_in.size))
+            self.residual_bias = nn.Parameter(torch.empty(*members, rep_out.size))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -94,7 +97,7 @@ class RPPLinear(nn.Module):
             if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)
         if self.equiv_weight is not None and self.equiv_bias is not None:
-            rows = self.equiv_weight.split(self.weight_matrix.row_sizes)
+            rows = self.equiv_weight.split(self.weight_matrix.row_sizes, dim=-1)
             for row, scale in zip(rows, self.weight_matrix.unit_scales(), strict=True):
                 row.mul_(scale)
             # An invariant vector with k equal entries has entries k^-1/2.
@@ -103,42 +106,72 @@ class RPPLinear(nn.Module):
             for residual in (self.residual_weight, self.residual_bias):
                 nn.init.zeros_(_present(residual))
 
-    def weight(self) -> Float[Tensor, "out in"]:
+    def weight(self) -> Float[Tensor, "*members out in"]:
         """W = A + B."""
         if self.equiv_weight is None:
             return _present(self.residual_weight)
         return self.weight_matrix(self.equiv_weight, self.residual_weight)
 
-    def bias(self) -> Float[Tensor, " out"]:
+    def bias(self) -> Float[Tensor, "*members out"]:
         """The sum of both biases."""
         if self.equiv_bias is None:
             return _present(self.residual_bias)
-        if self.residual_bias is None:
-            return self.bias_basis @ self.equiv_bias
-        return torch.addmv(self.residual_bias, self.bias_basis, self.equiv_bias)
+        bias = self.equiv_bias @ self.bias_basis.T
+        return bias if self.residual_bias is None else bias + self.residual_bias
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
-        """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""
+        """Map vectors of type ``rep_in`` to vectors of type ``rep_out``; ensembles map members first."""
         weight, bias = self.shared or (self.weight(), self.bias())
-        return nn.functional.linear(x, weight, bias)
+        return linear(x, weight, bias)
 
     @torch.no_grad()
-    def merge(self) -> nn.Linear:
-        """A plain linear layer that computes the same, detached from this one."""
-        weight = self.weight()
-        linear = nn.Linear(self.rep_in.size, self.rep_out.size, device=weight.device, dtype=weight.dtype)
-        linear.weight.copy_(weight)
-        linear.bias.copy_(self.bias())
-        return linear
+    def merge(self) -> nn.Linear | RPPLinear:
+        """A plain layer that computes the same, detached from this one; torch has none for ensembles."""
+        weight, bias = self.weight(), self.bias()
+        if self.ensemble is None:
+            plain = nn.Linear(self.rep_in.size, self.rep_out.size, device=weight.device, dtype=weight.dtype)
+            pair = plain.weight, plain.bias
+        else:
+            plain = RPPLinear(self.rep_in, self.rep_out, mode="mlp", ensemble=self.ensemble).to(weight)
+            pair = _present(plain.residual_weight), _present(plain.residual_bias)
+        for parameter, value in zip(pair, (weight, bias), strict=True):
+            parameter.copy_(value)
+        return plain
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         n_equiv = 0 if self.equiv_weight is None else self.equiv_weight.numel()
         n_residual = 0 if self.residual_weight is None else self.residual_weight.numel()
+        ensemble = "" if self.ensemble is None else f"ensemble={self.ensemble}, "
         return (
-            f"{self.rep_in.name} -> {self.rep_out.name}, group={self.rep_in.group}, mode={self.mode}, "
+            f"{self.rep_in.name} -> {self.rep_out.name}, group={self.rep_in.group}, mode={self.mode}, {ensemble}"
             f"n_equiv={n_equiv}, n_residual={n_residual}"
         )
+
+
+def linear(
+    x: Float[Tensor, "*batch in"],
+    weight: Float[Tensor, "*members out in"],
+    bias: Float[Tensor, "*members out"] | None = None,
+) -> Float[Tensor, "*batch out"]:
+    """W x + b for every vector of a batch; where W has a member axis, the batch begins with that axis."""
+    if weight.ndim == 2:
+        return nn.functional.linear(x, weight, bias)
+    batch = x if x.ndim == 3 else x.reshape(len(x), -1, x.shape[-1])
+    transposed = weight.transpose(1, 2)
+    y = torch.bmm(batch, transposed) if bias is None else torch.baddbmm(bias.unsqueeze(1), batch, transposed)
+    return y.view(*x.shape[:-1], weight.shape[1])
+
+
+def member_axis(ensemble: int | None) -> tuple[int, ...]:
+    """The leading axis of the parameters of an ensemble.
+
+    Raises:
+        ValueError: If the ensemble has no members.
+    """
+    if ensemble is not None and ensemble < 1:
+        raise ValueError(f"an ensemble has at least one member, got ensemble={ensemble}")
+    return () if ensemble is None else (ensemble,)
 
 
 @contextmanager

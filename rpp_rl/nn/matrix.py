@@ -52,20 +52,25 @@ class EquivariantMatrix(nn.Module):
         return [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
 
     def forward(
-        self, coefficients: Float[Tensor, " n_coefficients"], residual: Float[Tensor, "out in"] | None = None
-    ) -> Float[Tensor, "out in"]:
-        """The matrix W with the given coefficients in the basis, plus ``residual``."""
+        self,
+        coefficients: Float[Tensor, "*members n_coefficients"],
+        residual: Float[Tensor, "*members out in"] | None = None,
+    ) -> Float[Tensor, "*members out in"]:
+        """The matrix W with the given coefficients in the basis, plus ``residual``; one for each member."""
+        members = coefficients.shape[:-1]
+        if not members:
+            coefficients = coefficients.unsqueeze(0)
         if len(self.blocks) == 1:
             copies = self.blocks[0](coefficients)
-            size_in = copies.shape[-1]
-            if residual is None:
-                return copies.reshape(-1, size_in)
             # The residual comes first because the sum takes its memory layout: no copy of the transposed blocks.
-            return (residual.view(copies.shape) + copies).view(-1, size_in)
-        pieces = [block(c).flatten(0, 1) for block, c in zip(self.blocks, coefficients.split(self.sizes), strict=True)]
-        rows = [torch.cat(pieces[i : i + self.n_columns], dim=1) for i in range(0, len(pieces), self.n_columns)]
-        weight = torch.cat(rows)
-        weight = self.rows.restore(self.columns.restore(weight, dim=1), dim=0)
+            weight = copies if residual is None else residual.view(copies.shape) + copies
+            return weight.reshape(*members, -1, copies.shape[-1])
+        pieces = [
+            block(c).flatten(1, 2) for block, c in zip(self.blocks, coefficients.split(self.sizes, dim=1), strict=True)
+        ]
+        rows = [torch.cat(pieces[i : i + self.n_columns], dim=2) for i in range(0, len(pieces), self.n_columns)]
+        weight = self.rows.restore(self.columns.restore(torch.cat(rows, dim=1), dim=2), dim=1)
+        weight = weight.view(*members, *weight.shape[1:])
         return weight if residual is None else weight + residual
 
 
@@ -86,15 +91,17 @@ class BlockMatrix(nn.Module):
         basis = basis.transpose(0, 1).contiguous() if self.by_row else basis.flatten(1)
         self.register_buffer("basis", basis, persistent=not block.is_canonical)
 
-    def forward(self, coefficients: Float[Tensor, " n_coefficients"]) -> Float[Tensor, "n_out size_out columns"]:
-        """Rows (copy, coordinate) and columns of the block; not contiguous in general."""
-        pairs = self.n_out * self.n_in
+    def forward(
+        self, coefficients: Float[Tensor, "members n_coefficients"]
+    ) -> Float[Tensor, "members n_out size_out columns"]:
+        """Rows (copy, coordinate) and columns of the block for each member; not contiguous in general."""
+        members = len(coefficients)
+        coefficients = coefficients.reshape(members * self.n_out * self.n_in, self.rank)
         if self.by_row:
-            batched = coefficients.view(1, pairs, self.rank).expand(self.size_out, -1, -1)
-            products = torch.bmm(batched, self.basis).view(self.size_out, self.n_out, self.n_in * self.size_in)
-            return products.transpose(0, 1)
-        products = coefficients.view(pairs, self.rank) @ self.basis
-        return products.view(self.n_out, self.n_in, self.size_out, self.size_in).transpose(1, 2).flatten(2)
+            products = torch.bmm(coefficients.expand(self.size_out, -1, -1), self.basis)
+            return products.view(self.size_out, members, self.n_out, self.n_in * self.size_in).permute(1, 2, 0, 3)
+        products = (coefficients @ self.basis).view(members, self.n_out, self.n_in, self.size_out, self.size_in)
+        return products.transpose(2, 3).flatten(3)
 
 
 class _Order:
