@@ -19,4 +19,6 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{module} is not installed: run pip install 'rpp_rl[{extra}]'") from error
+        raise MissingExtraError(
+            f"{module.partition('.')[0]} is not installed: run pip install 'rpp_rl[{extra}]'"
+        ) from error

@@ -9,6 +9,7 @@ from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import read_agent
 from rpp_rl.agents.build import refusing
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.hub import SCHEME, download_agent
 from rpp_rl.agents.sb3_zip import read_zip
 from rpp_rl.config import load_yaml, nearest, sac_config
 
@@ -17,8 +18,9 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
     """Load an agent.
 
     Args:
-        source: A name of the registry, such as ``"rpp_sac-Ant-v4"``; or the path of a file of this package or of a zip
-            file of Stable-Baselines3; or the folder of a run, of which the best agent is taken, else the last.
+        source: A name of the registry, such as ``"rpp_sac-Ant-v4"``; or ``"hf://org/name"`` on the Hugging Face hub; or
+            the path of a file of this package or of a zip file of Stable-Baselines3; or the folder of a run, of which
+            the best agent is taken, else the last.
         trust: Whether the pickled code in a zip file from elsewhere may run. Files of this package need no trust.
         device: Device of the networks.
 
@@ -44,6 +46,8 @@ def find_agent(source: str | Path) -> Path:
     """
     if str(source) in registry.names():
         return registry.path_of(str(source))
+    if str(source).startswith(SCHEME):
+        return download_agent(str(source))
     path = Path(source)
     if path.is_dir():
         return _agent_of_run(path)

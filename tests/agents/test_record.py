@@ -55,7 +55,7 @@ def test_a_gif_moves_and_keeps_the_pace(env, tmp_path):
 
 def test_an_mp4_has_the_same_frames(env, tmp_path):
     ffmpeg = pytest.importorskip(
-        "imageio_ffmpeg", reason="imageio_ffmpeg is not installed: pip install 'rpp_rl[video]'"
+        "imageio_ffmpeg", reason="not installed: pip install 'rpp_rl[video]'"
     )
 
     path = tmp_path / "ant.mp4"
