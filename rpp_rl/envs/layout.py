@@ -87,7 +87,7 @@ class Layout:
                     raise ValueError(f"index {index} is in block {block.name!r} and in block {owners[index]!r}")
                 owners[index] = block.name
         if not owners or sorted(owners) != list(range(len(owners))):
-            missing = sorted(set(range(max(owners, default=0) + 1)) - set(owners))
+            missing = sorted(set(range(max(len(owners), 1))) - set(owners))
             raise ValueError(f"the blocks must hold every index from 0 on exactly once, missing are {missing}")
         if len({block.rep.group for block in self.blocks}) > 1:
             raise ValueError(
