@@ -61,14 +61,16 @@ def test_seeds_are_put_together(folder, flags, capsys):
 def test_both_metrics_are_printed_by_name(folder, flags, capsys):
     assert evaluate_model([*models(folder, "a", "b"), *flags]) == 0
     text = capsys.readouterr().out
-    results = [
-        evaluate(load_model(p), read_episodes(folder / "data.npz").windows(30), (10,)) for p in models(folder, "a", "b")
-    ]
+    test = read_episodes(folder / "data.npz").windows(30)
+    first, second = (evaluate(load_model(path), test, (10, 30)) for path in models(folder, "a", "b"))
     for metric in ("honest", "release"):
         assert f"in the {metric} metric" in text
-        assert f"{100 * np.mean([getattr(r, metric)[10] for r in results]):.3g} ± " in text
-    assert "velocities [m/s]" in text
-    assert "equivariance error under m" in text
+        a, b = (100 * getattr(result, metric)[10] for result in (first, second))
+        assert f"{(a + b) / 2:.3g} ± {abs(a - b) / 2**0.5:.2g}" in text
+    lines = {" ".join(line.split()[:-2]): line.split()[-2:] for line in text.splitlines() if line.strip()}
+    at = [[result.block_errors["velocities [m/s]"][k - 1] for k in (10, 30)] for result in (first, second)]
+    assert lines["velocities [m/s]"] == [f"{50 * (a + b):.3g}" for a, b in zip(*at, strict=True)]
+    assert "equivariance error under m" in lines
 
 
 def test_diverging_models_are_reported_and_written_as_json(folder, flags, tmp_path, capsys):

@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from toy_models import POINTS, KnownModel, constant
 
 import envs_reps
@@ -29,6 +32,19 @@ def test_relative_error_by_hand():
 def test_what_is_not_finite_is_an_error_of_one(bad):
     assert relative_errors(np.array([bad, 1.0]), np.ones(2)) == 1
     assert honest_error(series(1, bad, 1 / 3), series(1, 1, 1), 2) == pytest.approx(math.sqrt(1 * 0.5))
+
+
+numbers = arrays(np.float64, (3, 4), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False))
+
+
+@given(numbers, numbers, st.floats(1e-3, 1e3))
+def test_relative_errors_are_symmetric_bounded_and_have_no_unit(a, b, unit):
+    errors = relative_errors(a, b)
+    assert ((errors >= 0) & (errors <= 1 + 1e-12)).all()
+    assert relative_errors(b, a) == pytest.approx(errors)
+    assert relative_errors(unit * a, unit * b) == pytest.approx(errors, abs=1e-9)
+    assert relative_errors(a, a) == pytest.approx(np.zeros(3))
+    assert relative_errors(a, -a) == pytest.approx(np.where(np.any(a != 0, axis=-1), 1.0, 0.0))
 
 
 def test_honest_error_is_the_geometric_mean_without_the_start():
@@ -88,16 +104,51 @@ def test_rms_error_of_each_number_by_hand():
 
 def test_errors_of_a_model_that_grows_are_those_of_the_closed_form(rng):
     """Of x' = (1 + ε) x on constant trajectories the relative error at t is tanh(t ln(1 + ε) / 2)."""
-    result = evaluate(KnownModel(lambda x, u: 1.01 * x), trajectories(*constant(7, 40, rng)), (10, 40))
+    states, actions = constant(7, 40, rng)
+    result = evaluate(KnownModel(lambda x, u: 1.01 * x), trajectories(states, actions), (10, 40))
     expected = np.tanh(np.arange(1, 41) * math.log(1.01) / 2)
     assert result.error_over_time == pytest.approx(expected)
     assert list(result.block_errors) == ["positions [m]", "velocities [m/s]"]
     assert result.block_errors["velocities [m/s]"] == pytest.approx(expected)
+    growth = np.sqrt(np.square(states[:, 0]).mean(axis=0)) * (1.01 ** np.arange(1, 41)[:, None] - 1)
+    assert result.rms_errors == pytest.approx(growth)
     for k in (10, 40):
         assert result.honest[k] == pytest.approx(np.exp(np.log(expected[:k]).mean()))
         assert result.release[k] == pytest.approx(np.exp(np.log([1e-7, *expected[: k - 1]]).mean()))
     assert result.diverged == {10: 0, 40: 0}
     assert result.equivariance_errors["m"] == pytest.approx(np.zeros(40), abs=1e-12)
+
+
+def test_the_release_metric_is_taken_on_smoothed_data(rng):
+    """A model that knows the dynamics of the data as they are is wrong about the smoothed ones, by a known amount."""
+    states, actions = constant(3, 12, rng)
+    states = states + rng.normal(size=states.shape).cumsum(axis=1)
+    result = evaluate(KnownModel(lambda x, u: x), trajectories(states, actions), (10,))
+    smooth = smoothed(states)
+    # The model stays at the first smoothed state; positions are the first two of four numbers.
+    errors = relative_errors(smooth[:, :1, :2], smooth[:, :10, :2])
+    assert result.release[10] == pytest.approx(np.exp(np.log(np.maximum(errors, 1e-7)).mean()))
+    assert result.spread == pytest.approx(states[:, :11].reshape(-1, 4).std(axis=0))
+    raw = relative_errors(states[:, :1], states[:, 1:11])
+    assert result.honest[10] == pytest.approx(np.exp(np.log(raw).mean()))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "position", "no_position"),
+    [("Ant-v4", 12, 13), ("Ant-v5", 12, 13), ("Humanoid-v4", 21, 22), ("Humanoid-v5", 21, 22), ("Hopper-v4", 4, 5)],
+)
+def test_the_release_metric_sees_positions_only(env_id, position, no_position, rng):
+    """Of robots whose observations hold more than positions and velocities, the first half of these two."""
+    spec = envs_reps.load(env_id)
+    states, actions = constant(2, 10, rng, spec)
+    for index, is_seen in ((position, True), (no_position, False)):
+        moved = states[:, 0].copy()
+        moved[:, index] += 1.0
+        x = torch.as_tensor(to_rep(spec.observation, moved))
+        model = KnownModel(lambda *_, x=x: x, spec)
+        result = evaluate(model, Trajectories(states, actions, env_id), (10,))
+        assert (result.release[10] > 1e-6) == is_seen
+        assert result.honest[10] > 1e-6
 
 
 def test_diverged_share_is_counted_at_each_horizon(rng):
@@ -119,11 +170,11 @@ def test_overflow_leaves_every_summary_finite(rng):
 
 def test_an_ensemble_predicts_the_mean_of_its_members(rng):
     def step(x, u):
-        return x + torch.tensor([0.1, -0.1, 0.3], dtype=x.dtype)[:, None, None]
+        return x + torch.tensor([0.1, -0.1, 0.6], dtype=x.dtype)[:, None, None]
 
     states, actions = constant(4, 10, rng)
     _, predicted = real_and_predicted(KnownModel(step, ensemble=3), states, actions)
-    assert predicted == pytest.approx(states + 0.1 * np.arange(11)[:, None])
+    assert predicted == pytest.approx(states + 0.2 * np.arange(11)[:, None])
 
 
 def test_actions_are_used_in_time(rng):
@@ -179,14 +230,19 @@ def test_strict_rollouts_commute_with_the_group_for_100_steps(ant, mode, rng):
 
 
 def test_the_sign_of_a_quaternion_is_no_error(ant):
+    """A prediction that is a little ahead passes w = 0 a little earlier, and has the other sign for a while."""
     spec, states, actions = ant
-    x = torch.as_tensor(to_rep(spec.observation, states))
+    ahead = states.copy()
+    half = np.linspace(0.3, 2.8, 101) + 0.05
+    ahead[..., 1], ahead[..., 4] = np.cos(half), np.sin(half)
+    x = torch.as_tensor(to_rep(spec.observation, ahead))
     steps = iter(range(1, 101))
-    oracle = KnownModel(lambda *_: x[:, next(steps)], spec)
-    real, predicted = real_and_predicted(oracle, states, actions)
-    assert honest_error(predicted, real, 100) < 1e-6
+    real, predicted = real_and_predicted(KnownModel(lambda *_: x[:, next(steps)], spec), states, actions)
+    errors = relative_errors(predicted[:, 1:, 1:5], real[:, 1:, 1:5])
+    assert errors == pytest.approx(np.full((6, 100), np.tan(0.05 / 2)), rel=1e-2)
     # The trap: the other quaternion of the same orientation is far away.
-    assert relative_errors(from_rep(spec.observation, to_rep(spec.observation, states)), states).max() > 0.1
+    apart = [from_rep(spec.observation, to_rep(spec.observation, obs)) for obs in (states, ahead)]
+    assert relative_errors(apart[0][..., 1:5], apart[1][..., 1:5]).max() > 0.9
 
 
 def test_a_wrong_orientation_is_one(ant):

@@ -114,14 +114,26 @@ def test_seeds_decide_the_starts(rng):
 
 
 def test_an_episode_follows_one_member():
+    """Members move by 1, 2 and 3 per step, so episodes end, and others are drawn, at different times."""
+
     def step(x, u):
         return x + torch.arange(1.0, 4.0, dtype=x.dtype)[:, None, None]
 
-    env = make_env(step, ensemble=3, num_envs=64)
-    env.reset(seed=0)
-    speeds = [np.diff(np.stack([env._obs, env.step(np.zeros((64, 2)))[0]]), axis=0)[0, :, 0] for _ in range(5)]
-    assert set(speeds[0]) == {1, 2, 3}
-    assert all(np.array_equal(speed, speeds[0]) for speed in speeds)
+    env = make_env(step, ensemble=3, num_envs=64, terminated=lambda obs: obs[:, 0] > 5)
+    obs, _ = env.reset(seed=0)
+    episodes, speeds = np.zeros(64, dtype=int), [{} for _ in range(64)]
+    for _ in range(20):
+        before = obs
+        obs, *_ = env.step(np.zeros((64, 2)))
+        for i in range(64):
+            if obs[i, 0] == 0:
+                episodes[i] += 1
+            else:
+                speeds[i].setdefault(int(episodes[i]), set()).add(obs[i, 0] - before[i, 0])
+    drawn = [speed for copy in speeds for speed in copy.values()]
+    assert all(len(speed) == 1 for speed in drawn)
+    assert set.union(*drawn) == {1, 2, 3}
+    assert any(len(set.union(*copy.values())) > 1 for copy in speeds)
 
 
 def test_gaussian_models_draw_their_steps():
@@ -233,6 +245,30 @@ def test_the_method_finds_the_best_plan_of_a_linear_system():
     assert np.abs(best).max() < 1
     reached = -returns(env, np.zeros(4), np.tile(plan, (400, 1, 1)))[0]
     assert loss(best) <= reached < loss(best) + 0.1 * (loss(0 * best) - loss(best))
+
+
+def test_the_rest_of_the_last_plan_is_tried_again():
+    env = make_env(num_envs=100)
+    env.reset(seed=0)
+    planner = Planner(env, horizon=15, n_iterations=10)
+    planner(np.zeros(4))
+    planner.n_iterations = 1
+    obs = np.array([0.01, 0.01, 0.1, 0.1])
+    worth = [returns(env, obs, np.tile(planner.plan(obs), (100, 1, 1)))[0]]
+    planner.reset()
+    worth.append(returns(env, obs, np.tile(planner.plan(obs), (100, 1, 1)))[0])
+    assert worth[0] > worth[1]
+
+
+def test_where_nothing_is_random_particles_change_nothing():
+    plans = []
+    for n_particles in (1, 3):
+        env = make_env(num_envs=20 * n_particles)
+        planner = Planner(env, horizon=5, n_particles=n_particles)
+        env.reset(seed=0)
+        env.np_random = np.random.default_rng(0)
+        plans.append(planner.plan(np.zeros(4)))
+    assert np.array_equal(*plans)
 
 
 def test_particles_have_to_divide_the_copies():
