@@ -2,11 +2,12 @@
 
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
-from rpp_rl.nn.linear import Mode, RPPLinear, shared_weights
+from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
 from rpp_rl.nn.prior import Prior, pathway_norms, pathways
+from rpp_rl.nn.weights import Weights, shared_weights
 
 __all__ = [
     "RPPEMLP",
@@ -19,6 +20,7 @@ __all__ = [
     "Pointwise",
     "Prior",
     "RPPLinear",
+    "Weights",
     "hidden_rep",
     "merge",
     "nonlinearity",

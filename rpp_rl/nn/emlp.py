@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.chain import Chain
 from rpp_rl.nn.linear import Mode, RPPLinear
-from rpp_rl.nn.nonlinearity import nonlinearity
+from rpp_rl.nn.nonlinearity import Pointwise, nonlinearity
 from rpp_rl.nn.norm import EnsembleLayerNorm, EquivariantLayerNorm
 from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
@@ -84,7 +86,7 @@ def trunk(
     bilinear: bool = False,
     layer_norm: bool = False,
     ensemble: int | None = None,
-) -> nn.Sequential:
+) -> Trunk:
     """Hidden layers: for each rep in ``hidden`` a linear map, the optional extras and a nonlinearity.
 
     Args:
@@ -109,7 +111,23 @@ def trunk(
             layers.append(_layer_norm(act.rep_in, mode, ensemble))
         layers.append(act)
         rep_in = rep
-    return nn.Sequential(*layers)
+    return Trunk(*layers)
+
+
+class Trunk(nn.Sequential):
+    """The hidden layers of a network, one after the other; as one node of the graph of gradients where possible.
+
+    That is where linear maps and functions of one number take turns and the weights are ready (see `Weights`).
+    """
+
+    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Apply the layers."""
+        maps, functions = list(self)[::2], list(self)[1::2]
+        pairs = [getattr(layer, "shared", None) for layer in maps]
+        if not pairs or not all(pairs) or not all(isinstance(function, Pointwise) for function in functions):
+            return super().forward(x)
+        parameters = [tensor for pair in pairs for tensor in cast(tuple[Tensor, Tensor], pair)]
+        return cast(Tensor, Chain.apply(cast(Pointwise, functions[0]).activation, x, *parameters))
 
 
 def _layer_norm(rep: Rep, mode: Mode, ensemble: int | None) -> nn.Module:
@@ -180,7 +198,7 @@ def merge(module: nn.Module) -> nn.Module:
     >>> V = vector(cyclic(2))
     >>> merge(RPPEMLP(3 * V, V, [16 * V]))
     RPPEMLP(
-      (trunk): Sequential(
+      (trunk): Trunk(
         (0): Linear(in_features=6, out_features=32, bias=True)
         (1): Pointwise(16*V, relu)
       )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -172,22 +170,6 @@ def member_axis(ensemble: int | None) -> tuple[int, ...]:
     if ensemble is not None and ensemble < 1:
         raise ValueError(f"an ensemble has at least one member, got ensemble={ensemble}")
     return () if ensemble is None else (ensemble,)
-
-
-@contextmanager
-def shared_weights(module: nn.Module) -> Iterator[None]:
-    """Make the weights of every `RPPLinear` in ``module`` once, on entry, for all passes inside the ``with`` block.
-
-    The parameters must not be stepped inside. Gradients flow as ever, unless the block is entered under ``no_grad``.
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
-    try:
-        for layer in layers:
-            layer.shared = layer.weight(), layer.bias()
-        yield
-    finally:
-        for layer in layers:
-            layer.shared = None
 
 
 def _present(parameter: nn.Parameter | None) -> nn.Parameter:
