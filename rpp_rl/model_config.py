@@ -49,7 +49,7 @@ class ModelConfig(Settings):
     save_freq: int = setting(25, "write a checkpoint every so many epochs", at_least=1)
 
     batch_size: int = setting(500, "chunks per update", at_least=1)
-    learning_rate: float = setting(1e-3, "step size of Adam, which falls to zero along half a cosine", at_least=0)
+    learning_rate: float = setting(1e-2, "step size of Adam, which falls to zero along half a cosine", at_least=0)
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
     equal_parameters: bool = setting(
         False, "take the widths with which both pathways together have as many numbers as --mlp has with net_arch"

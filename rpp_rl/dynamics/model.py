@@ -35,7 +35,9 @@ class TransitionModel(nn.Module):
         widths: Sizes of the hidden layers.
         hidden: Hidden representation, see `hidden_rep`; None for ``regular``, or ``uniform`` if the group is infinite.
         activation: One of ``relu``, ``silu``, ``tanh``.
-        ensemble: Number of models that are computed together; None for a single one, without the leading axis.
+        ensemble: Number of independent models that are computed together: states then begin with a member axis of this
+            length, and arguments without it, of shape ``(batch, ...)``, are shared by the members. None for a single
+            model, without that axis.
         head: See `Head`.
 
     Raises:
@@ -58,8 +60,6 @@ class TransitionModel(nn.Module):
         super().__init__()
         if head not in get_args(Head):
             raise ValueError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
-        if ensemble is not None:
-            raise NotImplementedError("ensembles")
         self.spec, self.mode, self.ensemble, self.head = spec, mode, ensemble, head
         self.widths, self.hidden, self.activation = tuple(widths), hidden, activation
         kind = hidden or ("regular" if spec.group.is_finite else "uniform")
@@ -70,7 +70,7 @@ class TransitionModel(nn.Module):
         self.register_buffer("std_index", std_index, persistent=False)
         rep_net = self.rep_out + rep_std if head == "gaussian" else self.rep_out
         hidden_reps = [hidden_rep(spec.group, width, kind) for width in widths]
-        self.net = RPPEMLP(self.rep_in, rep_net, hidden_reps, mode=mode, activation=activation)
+        self.net = RPPEMLP(self.rep_in, rep_net, hidden_reps, mode=mode, activation=activation, ensemble=ensemble)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class TransitionModel(nn.Module):
         return torch.as_tensor(obs, dtype=x.dtype, device=x.device)
 
     def forward(self, x: Float[Tensor, "*batch state"], u: Float[Tensor, "*batch action"]) -> Tensor:
-        """The (mean of the) state after one step, of type ``spec.obs_rep``; (n, *batch, state) for an ensemble."""
+        """The (mean of the) state after one step, of type ``spec.obs_rep``."""
         return x + self.changes.inverse(self._net(x, u)[..., : self.rep_out.size])
 
     def distribution(
@@ -124,11 +124,7 @@ class TransitionModel(nn.Module):
     def rollout(
         self, x0: Float[Tensor, "batch state"], actions: Float[Tensor, "batch time action"]
     ) -> Float[Tensor, "batch time state"]:
-        """The (mean) states x_1 ... x_time that follow ``x0`` under ``actions``.
-
-        An ensemble gives (n, batch, time, state), and takes a leading axis of its members in both arguments too. The
-        weights are made once for all steps.
-        """
+        """The (mean) states x_1 ... x_time that follow ``x0`` under ``actions``, with weights made once for all steps."""
         states = []
         x = x0
         with shared_weights(self):
@@ -138,6 +134,8 @@ class TransitionModel(nn.Module):
         return torch.stack(states, dim=-2)
 
     def _net(self, x: Tensor, u: Tensor) -> Tensor:
+        if self.ensemble is not None:
+            x, u = (tensor.expand(self.ensemble, *tensor.shape[-2:]) for tensor in (x, u))
         return self.net(self.inputs(torch.cat([x, u], dim=-1)))
 
 

@@ -53,7 +53,7 @@ class Trainer:
         test: Trajectories,
         *,
         batch_size: int = 500,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 1e-2,
         n_epochs: int = 500,
         prior: Prior = PAPER_PRIOR,
         seed: int = 0,
@@ -93,10 +93,8 @@ class Trainer:
     @torch.no_grad()
     def test_loss(self) -> float:
         """The loss on the test trajectories, cut to the length of the chunks."""
-        states, actions = (
-            tensor.expand(*self._members, *tensor.shape) for tensor in (self.test_states, self.test_actions)
-        )
-        return float(rollout_loss(self.model, states, actions)) / (self.model.ensemble or 1)
+        data = (tensor.expand(*self._members, *tensor.shape) for tensor in (self.test_states, self.test_actions))
+        return float(rollout_loss(self.model, *data)) / (self.model.ensemble or 1)
 
     def state(self) -> dict[str, Tensor]:
         """What has to be saved besides the model's own state to go on."""

@@ -19,7 +19,9 @@ def make_model(name="Ant-v4/D4", **options):
 
 
 @pytest.mark.parametrize("name", ["Ant-v4/D4", "Ant-v4/D4xyaw", "Humanoid-v4/O2"])
-@pytest.mark.parametrize("options", [{"mode": "emlp", "activation": "tanh"}, {"mode": "rpp", "head": "gaussian"}])
+@pytest.mark.parametrize(
+    "options", [{"mode": "emlp", "activation": "tanh"}, {"mode": "rpp", "head": "gaussian", "ensemble": 2}]
+)
 def test_a_model_comes_back_bit_for_bit(name, options, tmp_path):
     model = make_model(name, **options)
     save_model(model, tmp_path / "model.safetensors", about={"a": [1]}, extra={"x": torch.arange(3)})

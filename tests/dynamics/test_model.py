@@ -76,6 +76,25 @@ def test_a_rollout_is_repeated_steps(mode, rng, tolerance):
         torch.testing.assert_close(predicted, x, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("head", ["deterministic", "gaussian"])
+def test_members_are_models_of_their_own(head, rng, tolerance):
+    model = make_model("Ant-v4/D4", rng, ensemble=3, head=head)
+    alone = make_model("Ant-v4/D4", rng, head=head)
+    alone.load_state_dict({k: v[1] if k.startswith("net.") else v for k, v in model.state_dict().items()})
+    x, actions = torch.randn(4, 32), torch.randn(4, 5, 8)
+    assert model.n_parameters == alone.n_parameters
+    shared = model.rollout(x, actions)
+    assert shared.shape == (3, 4, 5, 32)
+    for predicted in (shared, model.rollout(x.expand(3, 4, 32), actions.expand(3, 4, 5, 8))):
+        torch.testing.assert_close(predicted[1], alone.rollout(x, actions), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(model(x, actions[:, 0])[1], alone(x, actions[:, 0]), rtol=tolerance, atol=tolerance)
+    if head == "gaussian":
+        for of_all, of_one in zip(
+            model.distribution(x, actions[:, 0]), alone.distribution(x, actions[:, 0]), strict=True
+        ):
+            torch.testing.assert_close(of_all[1], of_one, rtol=tolerance, atol=tolerance)
+
+
 def test_sharing_weights_changes_no_gradient(rng, tolerance):
     model = make_model("Hopper-v4/Z2", rng)
     x0, actions = torch.randn(4, 11), torch.randn(4, 3, 3)
