@@ -21,7 +21,7 @@ import gymnasium as gym
 import numpy as np
 import onnxruntime
 import torch
-from bench_sac_update import processor
+from measuring import processor
 from stable_baselines3 import SAC
 from torch import nn
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_sac_update import processor
+from measuring import processor
 
 import envs_reps
 from rpp_rl.dynamics.data import Trajectories

@@ -1,141 +1,133 @@
-"""Time one SAC update of every kind of network side by side with Stable-Baselines3's, in one process.
+"""Time one SAC update of every kind of network side by side: SB3's, SBX's if installed, and this package's.
 
-The kinds take turns, round after round, so that a change of the machine's speed meets all of them; the median over the
-rounds is reported, in CPU time on a CPU and in wall time on a GPU.
+    python scripts/bench_sac_update.py                       # one table, Ant-v4
+    python scripts/bench_sac_update.py --scaling batch width  # tables over batch size and width
+
+All take turns in one process, and so do the products of matrices by which the arithmetic limit is measured: the
+operations of the update (with plain networks) at the best rate that any library reaches here. Times are those of the
+process on a CPU and by the clock on a GPU; the median over the rounds is reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import statistics
 import time
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-import torch
-from stable_baselines3 import SAC
-from stable_baselines3 import __version__ as sb3_version
-from stable_baselines3.common.logger import configure
+from measuring import (
+    KINDS,
+    available,
+    fill,
+    in_turns,
+    machine,
+    make_agent,
+    milliseconds,
+    print_table,
+    product_timers,
+    set_threads,
+    update_flops,
+)
 
-import envs_reps
-from rpp_rl.sac import RPPSAC
-
-KINDS = ("sb3", "mlp", "emlp", "rpp", "rpp_policy_only", "rpp_uniform")
-N_TRANSITIONS = 10_000
-
-
-def make_agent(kind: str, env_id: str, group: str | None, net_arch: list[int], batch_size: int, device: str) -> SAC:
-    """An agent with a replay buffer of random transitions, ready to be updated."""
-    settings: dict[str, Any] = {"batch_size": batch_size, "buffer_size": N_TRANSITIONS, "device": device, "seed": 0}
-    if kind == "sb3":
-        agent = SAC("MlpPolicy", env_id, policy_kwargs={"net_arch": net_arch}, **settings)
-    else:
-        policy_kwargs = {
-            "spec": envs_reps.load(env_id, group).to_dict(),
-            "mode": "rpp" if kind.startswith("rpp") else kind,
-            "net_arch": net_arch,
-            "policy_only": kind == "rpp_policy_only",
-            "hidden": "uniform" if kind == "rpp_uniform" else "regular",
-        }
-        agent = RPPSAC("RPPPolicy", env_id, policy_kwargs=policy_kwargs, **settings)
-    agent.set_logger(configure(None, []))
-    return agent
+DEFAULT_KINDS = ["sb3", "sbx", "mlp", "emlp", "rpp", "rpp_faithful"]
+SCALING: dict[str, list[dict[str, Any]]] = {
+    "batch": [{"batch_size": n} for n in (256, 512, 1024, 2048, 4096)],
+    "width": [{"net_arch": [n, n]} for n in (256, 512, 1024)],
+    "group": [
+        {"env": "Ant-v4", "group": "Z2"},
+        {"env": "Ant-v4", "group": "Z4"},
+        {"env": "Ant-v4", "group": "D4"},
+        {"env": "Swimmer-v4", "group": "Z2xZ2"},
+    ],
+    "observation": [
+        {"env": env, "group": None} for env in ("Swimmer-v4", "Walker2d-v4", "Ant-v4", "Ant-v5", "Humanoid-v4")
+    ],
+}
 
 
-def fill(agent: SAC, env_id: str) -> None:
-    """Store the transitions of a random policy."""
-    env = gym.make(env_id)
-    env.action_space.seed(0)
-    obs, _ = env.reset(seed=0)
-    for _ in range(N_TRANSITIONS):
-        action = env.action_space.sample()
-        next_obs, reward, terminated, truncated, _ = env.step(action)
-        scaled = agent.policy.scale_action(action)
-        agent.replay_buffer.add(obs, next_obs, scaled, np.array([reward]), np.array([terminated]), [{}])  # pyright: ignore
-        obs = env.reset()[0] if terminated or truncated else next_obs
-
-
-def time_updates(agent: SAC, n_updates: int, batch_size: int) -> float:
-    """Milliseconds per update."""
-    on_gpu = agent.device.type == "cuda"
-    clock = time.perf_counter if on_gpu else time.process_time
-    if on_gpu:
-        torch.cuda.synchronize()
-    start = clock()
-    for _ in range(n_updates):
-        agent.train(gradient_steps=1, batch_size=batch_size)
-    if on_gpu:
-        torch.cuda.synchronize()
-    return 1000 * (clock() - start) / n_updates
-
-
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Time all kinds and compare them."""
-    torch.set_num_threads(args.num_threads)
-    agents, build_seconds = {}, {}
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Time all kinds and the arithmetic limit, and compare them."""
+    timers, build_seconds, agent = {}, {}, None
     for kind in args.kinds:
         start = time.perf_counter()
-        agents[kind] = make_agent(kind, args.env, args.group, args.net_arch, args.batch_size, args.device)
+        settings = {"batch_size": args.batch_size, "buffer_size": args.n_transitions}
+        agent = make_agent(kind, args.env, args.group, args.net_arch, args.device, **settings)
         build_seconds[kind] = time.perf_counter() - start
-        fill(agents[kind], args.env)
-        time_updates(agents[kind], args.n_updates, args.batch_size)
-    rounds: dict[str, list[float]] = {kind: [] for kind in args.kinds}
-    for _ in range(args.rounds):
-        for kind, agent in agents.items():
-            rounds[kind].append(time_updates(agent, args.n_updates, args.batch_size))
-    ms = {kind: statistics.median(times) for kind, times in rounds.items()}
-    ratios = {f"{kind}_vs_sb3": ms[kind] / ms["sb3"] for kind in ms if kind != "sb3" and "sb3" in ms}
-    if "rpp" in ms and "mlp" in ms:
-        ratios["rpp_vs_mlp"] = ms["rpp"] / ms["mlp"]
+        fill(agent, args.env, args.n_transitions)
+
+        def update(agent: Any = agent) -> None:  # noqa: ANN401
+            agent.train(gradient_steps=1, batch_size=args.batch_size)
+
+        milliseconds(update, args.n_updates, args.device)  # compiles what is compiled
+        timers[kind] = lambda update=update: milliseconds(update, args.n_updates, args.device)
+    assert agent is not None
+    obs_dim, act_dim = agent.observation_space.shape[0], agent.action_space.shape[0]
+    products = product_timers(args.batch_size, args.net_arch[0], args.device)
+    times = in_turns({**timers, **products}, args.rounds)
+    ms = {kind: times[kind] for kind in args.kinds}
+    gigaflops = {name: 2e-6 * args.batch_size * args.net_arch[0] ** 2 / times[name] for name in products}
+    flops = update_flops(obs_dim, act_dim, args.net_arch, args.batch_size)
+    limit = 1e-6 * flops / max(gigaflops.values())
     return {
-        "machine": processor(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "stable_baselines3": sb3_version},
-        "settings": {key: value for key, value in vars(args).items() if key != "json"},
+        "settings": {"env": args.env, "group": args.group, "net_arch": args.net_arch, "batch_size": args.batch_size},
         "ms_per_update": ms,
         "build_seconds": build_seconds,
-        "ratios": ratios,
+        "gigaflops_per_second": gigaflops,
+        "megaflops_per_update": flops / 1e6,
+        "limit_ms": limit,
+        "ratios": ratios(ms, limit),
     }
 
 
-def processor() -> str:
-    """The processor's name as the operating system gives it."""
-    path = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in path.read_text().splitlines() if line.startswith("model name")]
-        if path.exists()
-        else []
-    )
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+def ratios(ms: dict[str, float], limit: float) -> dict[str, float]:
+    """The comparisons that count, of those whose kinds were measured."""
+    pairs = [(kind, "sb3") for kind in ms if kind != "sb3"]
+    pairs += [("rpp", "mlp"), ("rpp", "sbx"), ("rpp_faithful", "mlp"), ("emlp", "mlp"), ("mlp", "sbx")]
+    found = {f"{a}_vs_{b}": ms[a] / ms[b] for a, b in pairs if a in ms and b in ms}
+    return found | {f"{kind}_vs_limit": ms[kind] / limit for kind in ("mlp", "rpp") if kind in ms}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print one measurement as a table."""
+    settings, ms = result["settings"], result["ms_per_update"]
+    print(f"\n{settings}")
+    base = {name: ms.get(name, float("nan")) for name in ("sb3", "mlp")}
+    columns = ["networks", "ms/update", "to SB3", "to mlp", "to limit", "build [s]"]
+    limit, seconds = result["limit_ms"], result["build_seconds"]
+    rows = [[k, t, t / base["sb3"], t / base["mlp"], t / limit, seconds[k]] for k, t in ms.items()]
+    print_table(columns, [*rows, ["limit", limit, limit / base["sb3"], limit / base["mlp"], 1.0, ""]])
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["gigaflops_per_second"].items())
+    print(f"limit: {result['megaflops_per_update']:.0f} MFLOP at the best of these rates in GFLOP/s: {rates}")
 
 
 def main() -> None:
-    """Parse the command line, measure, print a table or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parse the command line, measure, print tables or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="Ant-v4")
     parser.add_argument("--group", help="variant of the environment's specification")
     parser.add_argument("--net-arch", type=int, nargs="+", default=[256, 256])
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS[:5]))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=DEFAULT_KINDS)
+    parser.add_argument("--scaling", nargs="+", choices=SCALING, default=[], help="what to vary, one table per value")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--n-updates", type=int, default=100, help="updates per round")
+    parser.add_argument("--n-updates", type=int, default=50, help="updates per round")
+    parser.add_argument("--n-transitions", type=int, default=2000, help="in the replay buffer")
     parser.add_argument("--num-threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     args = parser.parse_args()
-    result = run(args)
+    set_threads(args.num_threads)
+    args.kinds = available(args.kinds)
+    changes = [change for name in args.scaling for change in SCALING[name]] or [{}]
+    results = [measure(argparse.Namespace(**{**vars(args), **change})) for change in changes]
+    about = {"machine": machine(args.device), "num_threads": args.num_threads, "device": args.device}
     if args.json:
-        print(json.dumps(result, indent=2))
+        first = results[0] if len(results) == 1 else {"results": results}
+        print(json.dumps({**about, **first}, indent=2))
         return
-    print(f"{result['machine']}; {result['versions']}")
-    print(f"{args.env}, {args.net_arch}, batch {args.batch_size}, {args.num_threads} thread(s), {args.device}")
-    print(f"{'networks':<16} {'ms/update':>10} {'to SB3':>8} {'build [s]':>10}")
-    for kind, ms in result["ms_per_update"].items():
-        ratio = ms / result["ms_per_update"]["sb3"] if "sb3" in result["ms_per_update"] else float("nan")
-        print(f"{kind:<16} {ms:>10.2f} {ratio:>8.2f} {result['build_seconds'][kind]:>10.2f}")
+    print(about)
+    for result in results:
+        show(result)
 
 
 if __name__ == "__main__":
