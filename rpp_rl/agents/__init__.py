@@ -1,8 +1,21 @@
-"""Agents that people can load: the safe file format, the registry, and loading by name or path."""
+"""Agents that people can load, watch and deploy: safe files, the registry, films, pictures, exports, the hub."""
 
 from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.export import export_agent
+from rpp_rl.agents.hub import push_agent
 from rpp_rl.agents.load import load_agent
+from rpp_rl.agents.plot import plot_agent
+from rpp_rl.agents.record import record_agent
 
-__all__ = ["Agent", "AgentError", "load_agent", "save_agent"]
+__all__ = [
+    "Agent",
+    "AgentError",
+    "export_agent",
+    "load_agent",
+    "plot_agent",
+    "push_agent",
+    "record_agent",
+    "save_agent",
+]

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Box
 from stable_baselines3.sac.policies import SACPolicy
 
+from rpp_rl.agents.acting import acting_network
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import merge
+from rpp_rl.sac import RPPSACPolicy
 
 
 class Agent:
@@ -44,7 +47,9 @@ class Agent:
         self.env_id = env_id
         self.env_kwargs, self.config, self.card = dict(env_kwargs), dict(config), dict(card)
         self.log_ent_coef, self.path = log_ent_coef, path
-        # Acting needs no pathways: one plain matrix per layer, made once.
+        # Acting needs no pathways: one plain matrix per layer, made once; and the mean action not even the rest.
+        is_own = isinstance(policy, RPPSACPolicy)
+        self._network = acting_network(policy).to(policy.device) if is_own else None
         self._acting = copy.copy(policy)
         self._acting._modules = {**policy._modules, "actor": merge(policy.actor)}
 
@@ -91,7 +96,13 @@ class Agent:
         Raises:
             ValueError: If the observation has another shape.
         """
-        return self._acting.predict(observation, state, episode_start, deterministic)
+        if not deterministic or self._network is None:
+            return self._acting.predict(observation, state, episode_start, deterministic)
+        obs, is_batch = self.policy.obs_to_tensor(observation)
+        assert isinstance(obs, torch.Tensor)
+        with torch.inference_mode():
+            actions = self._network(obs.float()).cpu().numpy()
+        return (actions if is_batch else actions[0]), state
 
     def __repr__(self) -> str:
         return f"Agent({self.card.get('name', 'unnamed')}, env_id={self.env_id}, steps={self.n_steps})"

@@ -63,7 +63,7 @@ def export_agent(agent: Agent, path: str | Path, format: Format = "onnx") -> flo
     actions = _run_onnx(content, obs) if format == "onnx" else _run_torch(content, obs)
     with replacing(path) as file:
         file.write(content)
-    return float(np.abs(actions - agent.predict(obs, deterministic=True)[0]).max())
+    return float(np.abs(actions - agent.policy.predict(obs, deterministic=True)[0]).max())
 
 
 def _facts(agent: Agent) -> dict[str, str]:

@@ -41,19 +41,20 @@ def exported(agent, path, format):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", RUN)
 @pytest.mark.parametrize("mode", ["rpp", "mlp"])
 @pytest.mark.parametrize("env_id", ROBOTS)
 def test_a_file_acts_like_its_agent(env_id, mode, format, tmp_path):
     """One observation and batches, on states that the robot visits; actions differ, so agreement means something."""
     agent, obs = untrained(env_id, mode, normalize_obs=env_id == "Humanoid-v5"), visited(env_id)
-    actions, _ = agent.predict(obs, deterministic=True)
+    actions, _ = agent.policy.predict(obs, deterministic=True)
     assert actions.std(axis=0).min() > 0.01 * agent.action_space.high.min()
     path = exported(agent, tmp_path, format)
     for batch in (obs, obs[:1], obs[-3:]):
-        expected = agent.predict(batch, deterministic=True)[0]
+        expected = agent.policy.predict(batch, deterministic=True)[0]
         np.testing.assert_allclose(RUN[format](path, batch), expected, rtol=0, atol=TOLERANCE)
-    single = agent.predict(obs[5], deterministic=True)[0]
+    single = agent.policy.predict(obs[5], deterministic=True)[0]
     np.testing.assert_allclose(RUN[format](path, obs[5][None])[0], single, rtol=0, atol=TOLERANCE)
 
 
@@ -85,7 +86,7 @@ def test_the_chain_of_plain_modules_acts_like_the_policy(env_id, group, mode):
 def test_every_part_of_a_network_is_exported(policy_kwargs, format, tmp_path):
     agent, obs = untrained("Ant-v4", **policy_kwargs), visited("Ant-v4")
     path = exported(agent, tmp_path, format)
-    expected, _ = agent.predict(obs, deterministic=True)
+    expected, _ = agent.policy.predict(obs, deterministic=True)
     np.testing.assert_allclose(RUN[format](path, obs), expected, rtol=0, atol=TOLERANCE)
 
 
@@ -119,7 +120,7 @@ def test_actions_are_rescaled_inside():
 def test_a_file_needs_nothing_of_this_package_and_tells_nothing_of_this_machine(format, tmp_path):
     agent, obs = untrained("Ant-v4"), visited("Ant-v4")
     path = exported(agent, tmp_path, format)
-    expected, _ = agent.predict(obs[:4], deterministic=True)
+    expected, _ = agent.policy.predict(obs[:4], deterministic=True)
     np.save(tmp_path / "obs.npy", obs[:4].astype(np.float32))
     run = {
         "onnx": "import onnxruntime as o; s = o.InferenceSession(str(p)); a = s.run(None, {'observation': x})[0]",
