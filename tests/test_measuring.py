@@ -1,25 +1,12 @@
 """The benchmarks' own arithmetic: operations counted by torch, products that are products, turns that are fair."""
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 
+import measuring
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-
-@pytest.fixture(scope="module")
-def measuring():
-    """The module that the benchmarks share; scripts are no package."""
-    folder = str(Path(__file__).parent.parent / "scripts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import measuring
-
-        yield measuring
-    sys.modules.pop("measuring", None)
 
 
 def network(*sizes):
@@ -28,7 +15,7 @@ def network(*sizes):
 
 
 @pytest.mark.parametrize(("obs_dim", "act_dim", "net_arch", "batch"), [(27, 8, [256, 256], 256), (5, 2, [16], 7)])
-def test_operations_are_those_that_torch_counts(measuring, obs_dim, act_dim, net_arch, batch):
+def test_operations_are_those_that_torch_counts(obs_dim, act_dim, net_arch, batch):
     actor = network(obs_dim, *net_arch, 2 * act_dim)
     critics = [network(obs_dim + act_dim, *net_arch, 1) for _ in range(2)]
     obs = torch.randn(batch, obs_dim, requires_grad=True)  # the count includes the gradients of all inputs
@@ -46,17 +33,17 @@ def test_operations_are_those_that_torch_counts(measuring, obs_dim, act_dim, net
     assert measuring.update_flops(obs_dim, act_dim, net_arch, batch) == counter.get_total_flops()
 
 
-def test_the_ant_needs_616_million_operations(measuring):
+def test_the_ant_needs_616_million_operations():
     assert round(measuring.update_flops(27, 8, [256, 256], 256) / 1e6) == 616
 
 
-def test_only_accurate_products_count(measuring, monkeypatch):
+def test_only_accurate_products_count(monkeypatch):
     assert {"linear", "mm", "bmm", "numpy"} <= measuring.product_ways(32, 16, "cpu").keys()
     monkeypatch.setattr(measuring, "ACCURACY", 0.0)
     assert measuring.product_ways(32, 16, "cpu") == {}
 
 
-def test_all_take_turns_and_the_median_counts(measuring):
+def test_all_take_turns_and_the_median_counts():
     order, slow = [], iter([1.0, 9.0, 2.0])
     works = {"a": lambda: order.append("a") or 3.0, "b": lambda: order.append("b") or next(slow)}
     assert measuring.in_turns(works, 3) == {"a": 3.0, "b": 2.0}
