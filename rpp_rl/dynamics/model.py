@@ -124,7 +124,7 @@ class TransitionModel(nn.Module):
     def rollout(
         self, x0: Float[Tensor, "batch state"], actions: Float[Tensor, "batch time action"]
     ) -> Float[Tensor, "batch time state"]:
-        """The (mean) states x_1 ... x_time that follow ``x0`` under ``actions``, with weights made once for all steps."""
+        """The (mean) states x_1 ... x_time that follow ``x0`` under ``actions``; weights are made once for all."""
         states = []
         x = x0
         with shared_weights(self):
