@@ -9,6 +9,7 @@ from toy_models import POINTS, KnownModel
 
 import envs_reps
 from rpp_rl.dynamics import TransitionModel
+from rpp_rl.dynamics.evaluation import roll_out
 from rpp_rl.dynamics.model_env import ModelEnv
 from rpp_rl.dynamics.planning import Planner, returns
 from rpp_rl.envs import from_rep, to_rep
@@ -53,6 +54,38 @@ def test_steps_are_the_model_s_rollout(rng):
     for t in range(10):
         obs, *_ = env.step(actions[:, t])
         assert np.allclose(obs, expected[:, t], atol=1e-4)
+
+
+@pytest.fixture
+def members(rng):
+    """A real ensemble, and its members as models of their own."""
+    torch.manual_seed(0)
+    ensemble = TransitionModel(POINTS, mode="rpp", widths=(8,), ensemble=3)
+    singles = [TransitionModel(POINTS, mode="rpp", widths=(8,)) for _ in range(3)]
+    for i, single in enumerate(singles):
+        own = {name: value.shape for name, value in single.state_dict().items()}
+        state = ensemble.state_dict()
+        single.load_state_dict({k: state[k] if state[k].shape == shape else state[k][i] for k, shape in own.items()})
+    return ensemble, singles
+
+
+def test_every_copy_follows_a_member_of_a_real_ensemble(members, rng):
+    ensemble, singles = members
+    start, actions = rng.normal(size=(12, 4)), rng.uniform(-1, 1, size=(12, 5, 2))
+    env = ModelEnv(ensemble, start, ACTIONS, num_envs=12, reward=distance_to_one, terminated=never)
+    env.reset(seed=0, options={"obs": start})
+    observed = np.stack([env.step(actions[:, t])[0] for t in range(5)], axis=1)
+    expected = np.stack([roll_out(single, start, actions) for single in singles])
+    is_near = np.isclose(observed, expected, atol=1e-5).all(axis=(2, 3))
+    assert is_near.sum(axis=0).tolist() == [1] * 12
+    assert is_near.any(axis=1).all()
+
+
+def test_the_prediction_of_a_real_ensemble_is_the_mean_of_its_members(members, rng):
+    ensemble, singles = members
+    start, actions = rng.normal(size=(3, 4)), rng.uniform(-1, 1, size=(3, 20, 2))
+    expected = np.mean([roll_out(single, start, actions) for single in singles], axis=0)
+    assert roll_out(ensemble, start, actions) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_later_learning_is_not_seen():
