@@ -37,11 +37,15 @@ class Run:
         path: Where it is.
         model: The model.
         test: Trajectories that it has not learnt from.
+        n_epochs: How long it was trained, where its file says so.
+        checksum: What it was trained on, likewise.
     """
 
     path: Path
     model: TransitionModel
     test: Trajectories
+    n_epochs: int | None
+    checksum: str | None
 
     @property
     def kind(self) -> str:
@@ -51,6 +55,7 @@ class Run:
         extras = [f"hidden {model.hidden}"] if model.hidden else []
         extras += [f"ensemble of {model.ensemble}"] if model.ensemble else []
         extras += [model.head] if model.head != "deterministic" else []
+        extras += [f"{self.n_epochs} epochs"] if self.n_epochs is not None else []
         return ", ".join([f"{model.mode.upper()} {model.spec.variant}", widths, *extras])
 
 
@@ -129,10 +134,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def summarise(runs: Sequence[Run], horizons: Sequence[int]) -> list[Summary]:
-    """Evaluate all runs; those that differ by their seed only become one summary."""
+    """Evaluate all runs; those that differ by their seed only become one summary.
+
+    Raises:
+        UserError: If models that are otherwise alike have learnt from different data.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.model.spec.env_id, run.kind), []).append(run)
+        first, *_ = groups.setdefault((run.model.spec.env_id, run.kind), [])[:1] or [run]
+        if first.checksum != run.checksum:
+            raise UserError(f"{first.path} and {run.path} have learnt from different data: evaluate them apart")
+        groups[run.model.spec.env_id, run.kind].append(run)
     return [
         Summary(
             env,
@@ -226,7 +238,7 @@ def load_run(path: Path, buffer: str | None, time: int, device: str) -> Run:
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     with user_input(ValueError):
-        model, about, _ = read_model(path, device)
+        model, about, state = read_model(path, device)
     held_out = (path if path.is_dir() else path.parent) / TEST_FILE
     if buffer is None and not held_out.exists():
         raise UserError(f"{path}: there are no test trajectories in {held_out}; give some with --buffer FILE")
@@ -238,7 +250,8 @@ def load_run(path: Path, buffer: str | None, time: int, device: str) -> Run:
     with user_input(ValueError, about=source):
         test = episodes.windows(len(episodes.actions[0]) if buffer is None else time)
         require_fit(model.spec, test, time)
-    return Run(path, model, test)
+    n_epochs = len(state["history"]) if "history" in state else None
+    return Run(path, model, test, n_epochs, about.get("checksum"))
 
 
 def _parser() -> argparse.ArgumentParser:

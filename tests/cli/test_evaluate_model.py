@@ -151,3 +151,17 @@ def test_what_was_learnt_from_is_no_test(run, refused):
 
 def test_horizons_longer_than_the_held_out_trajectories_are_refused(run, refused):
     assert "longest horizon is 31 steps, the trajectories have 30" in refused(evaluate_model, run, "--horizons", "31")
+
+
+def test_models_of_different_data_are_no_seeds_of_one_model(run, folder, refused):
+    line = refused(evaluate_model, run, folder / "b.safetensors", "--buffer", folder / "data.npz", "--horizons", "10")
+    assert "have learnt from different data" in line
+
+
+def test_models_of_different_trainings_are_told_apart(folder, flags, tmp_path, capsys):
+    for name, n_epochs in (("short", 2), ("long", 5)):
+        model, path = load_model(folder / "a.safetensors"), tmp_path / f"{name}.safetensors"
+        save_model(model, path, extra={"history": torch.zeros(n_epochs, 2)})
+    assert evaluate_model([*models(tmp_path, "short", "long"), *flags, "--json"]) == 0
+    kinds = [found["model"] for found in json.loads(capsys.readouterr().out)["models"]]
+    assert kinds == ["RPP Z2, 8, 2 epochs", "RPP Z2, 8, 5 epochs"]

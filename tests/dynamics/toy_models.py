@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import nn
 
+from rpp_rl.dynamics.model_env import ModelEnv
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.symmetry import cyclic, vector
 
@@ -43,3 +45,27 @@ def constant(n, time, rng, spec=POINTS):
     """Trajectories that stay where they are, and random actions."""
     start = rng.normal(size=(n, 1, spec.observation.size))
     return np.repeat(start, time + 1, axis=1), rng.normal(size=(n, time, spec.action.size))
+
+
+ACTIONS = Box(-1.0, 1.0, (2,), np.float32)
+STILL = np.zeros((1, 4))
+
+
+def push(x, u):
+    """Points with velocity, pushed by forces: one step of 0.1 s."""
+    velocity = x[..., 2:] + 0.1 * u
+    return torch.cat([x[..., :2] + 0.1 * velocity, velocity], -1)
+
+
+def distance_to_one(obs, action, next_obs):
+    return -np.square(next_obs[..., :2] - 1).sum(-1)
+
+
+def never(obs):
+    return np.zeros(len(obs), dtype=bool)
+
+
+def make_env(step=push, *, start=STILL, ensemble=None, **kwargs):
+    return ModelEnv(
+        KnownModel(step, ensemble=ensemble), start, ACTIONS, **{"reward": distance_to_one, "terminated": never} | kwargs
+    )
