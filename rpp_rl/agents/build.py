@@ -70,7 +70,7 @@ def build_policy(
     weights: Mapping[str, Tensor],
     device: str,
 ) -> RPPSACPolicy:
-    """A policy with given weights; no random number is drawn from the global generator.
+    """A policy with given weights.
 
     Args:
         kwargs: Arguments of `RPPSACPolicy`, of the types in `POLICY_TYPES`.
@@ -86,7 +86,7 @@ def build_policy(
     _check_kwargs(kwargs)
     _check_sizes(kwargs, observation_space, action_space, sum(tensor.numel() for tensor in weights.values()))
     kinds = (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError, MemoryError, ArithmeticError)
-    with refusing("the agent's settings make no networks", *kinds), torch.random.fork_rng(devices=[]):
+    with refusing("the agent's settings make no networks", *kinds):
         policy = RPPSACPolicy(observation_space, action_space, _no_schedule, **kwargs)
     _check_weights(policy.state_dict(), weights)
     policy.load_state_dict(weights)
@@ -114,8 +114,8 @@ def space_from_dict(data: Mapping[str, Any]) -> Box:
     Raises:
         AgentError: If the values make no space.
     """
-    kinds = (ValueError, TypeError, KeyError, AttributeError, OverflowError, AssertionError)
-    with refusing("the agent's spaces are damaged", *kinds):
+    kinds = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, AssertionError)
+    with refusing("the agent's spaces are damaged", *kinds), np.errstate(all="raise"):
         dtype, low, high = str(data["dtype"]), data["low"], data["high"]
         if dtype not in DTYPES or not 1 <= len(low) == len(high) <= MAX_COORDINATES:
             raise AgentError(f"expected spaces of 1 to {MAX_COORDINATES} numbers, got {len(low)} of {dtype[:20]}")
@@ -134,7 +134,7 @@ def _check_kwargs(kwargs: Mapping[str, Any]) -> None:
     for name, kind in POLICY_TYPES.items():
         value = kwargs[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise AgentError(f"{name}: expected {kind}, got {str(value)[:80]!r}")
+            raise AgentError(f"{name}: expected {kind}, got {_short(value)}")
 
 
 def _check_sizes(kwargs: Mapping[str, Any], observation_space: Box, action_space: Box, n_stored: int) -> None:
@@ -145,10 +145,12 @@ def _check_sizes(kwargs: Mapping[str, Any], observation_space: Box, action_space
     widths_pi, widths_qf = (arch["pi"], arch["qf"]) if isinstance(arch, dict) else (arch, arch)
     for widths in (widths_pi, widths_qf):
         if not isinstance(widths, list) or len(widths) > MAX_LAYERS or not all(map(_is_width, widths)):
-            raise AgentError(f"net_arch: expected at most {MAX_LAYERS} widths of 1 to {MAX_COORDINATES}, got {widths}")
+            raise AgentError(
+                f"net_arch: expected at most {MAX_LAYERS} widths of 1 to {MAX_COORDINATES}, got {_short(widths)}"
+            )
     n_critics = kwargs["n_critics"]
     if not 1 <= n_critics <= MAX_LAYERS:
-        raise AgentError(f"n_critics: expected 1 to {MAX_LAYERS}, got {n_critics}")
+        raise AgentError(f"n_critics: expected 1 to {MAX_LAYERS}, got {_short(n_critics)}")
     if kwargs["spec"] is not None:
         _check_spec_sizes(kwargs["spec"])
     n_obs, n_actions = prod(observation_space.shape), prod(action_space.shape)
@@ -159,6 +161,10 @@ def _check_sizes(kwargs: Mapping[str, Any], observation_space: Box, action_space
         raise AgentError(
             f"the settings ask for matrices of {n_weights} entries, but only {n_stored} numbers are stored"
         )
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]
 
 
 def _is_width(width: object) -> bool:

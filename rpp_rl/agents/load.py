@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from rpp_rl.agents import registry
 from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import read_agent
@@ -31,7 +33,9 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
     path = find_agent(source)
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
-    agent = read_zip(path, trust=trust, device=device) if is_zip else read_agent(path, device)
+    # Networks draw their first weights; those who load an agent need not know.
+    with torch.random.fork_rng(devices=[]):
+        agent = read_zip(path, trust=trust, device=device) if is_zip else read_agent(path, device)
     agent.path = path
     if is_zip:
         _add_run(agent, path.parent)
