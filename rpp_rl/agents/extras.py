@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from rpp_rl.agents.errors import AgentError
 
-class MissingExtraError(ImportError):
+
+class MissingExtraError(AgentError):
     """A package is missing that belongs to an extra of this one; the text says what to install."""
 
 

@@ -214,6 +214,7 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "agent",
         metavar="AGENT",
-        help="a pretrained agent's name (see list-agents), an agent's file, or a run's folder (takes its best agent)",
+        help="a pretrained agent's name (see list-agents), hf://ORG/NAME on the Hugging Face hub, a file, or a "
+        "run's folder (takes its best agent)",
     )
     parser.add_argument("--trust", action="store_true", help="run the pickled code in a zip file from elsewhere")

@@ -7,7 +7,6 @@ from typing import get_args
 
 from rpp_rl.agents import AgentError, load_agent
 from rpp_rl.agents.export import INPUT, OUTPUT, SUFFIXES, Format, export_agent
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.cli.arguments import add_agent
 from rpp_rl.cli.errors import command, user_input
 
@@ -19,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with user_input(AgentError):
         agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}{SUFFIXES[args.format]}")
-    with user_input(ValueError, MissingExtraError):
+    with user_input(ValueError):
         error = export_agent(agent, path, args.format)
     n_obs, n_actions = agent.observation_space.shape[0], agent.action_space.shape[0]
     print(

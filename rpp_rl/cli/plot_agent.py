@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from rpp_rl.agents import AgentError, load_agent
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.plot import plot_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.environments import environment_of, make_env
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}.png")
     env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
-    with closing(make_env(env_id, env_kwargs)) as env, user_input(ValueError, MissingExtraError, about="cannot plot"):
+    with closing(make_env(env_id, env_kwargs)) as env, user_input(ValueError, about="cannot plot"):
         portrait = plot_agent(agent, env, path, n_episodes=args.episodes, seed=args.seed)
     returns = portrait.returns
     print(f"{path}: return {np.mean(returns):.1f} ± {np.std(returns):.1f} in {len(returns)} episodes")

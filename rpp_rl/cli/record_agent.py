@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from rpp_rl.agents import AgentError, load_agent
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.environments import environment_of, make_env
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
     picture = {"width": args.width, "height": args.height}
     env_kwargs |= {"render_mode": "rgb_array"} | {key: value for key, value in picture.items() if value is not None}
-    mistakes = user_input(ValueError, RenderError, MissingExtraError, about="cannot record")
+    mistakes = user_input(ValueError, RenderError, about="cannot record")
     with closing(make_env(env_id, env_kwargs)) as env, mistakes:
         film = record_agent(agent, env, args.output, seconds=args.seconds, seed=args.seed)
     print(

@@ -17,6 +17,7 @@ from rpp_rl.agents import AgentError, save_agent
 from rpp_rl.agents.card import evaluation_record
 from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.hub import push_agent, write_repository
+from rpp_rl.cli.evaluate_agent import main as evaluate
 from rpp_rl.cli.push_agent import main
 from rpp_rl.sac import RPPSAC
 
@@ -157,10 +158,12 @@ def test_an_agent_without_card_is_not_pushed(hub):
     assert hub.repositories == {}
 
 
-def test_without_the_extra(agent, monkeypatch):
+def test_without_the_extra(agent, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"rpp_rl\[hub\]"):
         push_agent(agent, REPO)
+    assert evaluate([f"hf://{REPO}"]) == 2
+    assert "rpp_rl[hub]" in capsys.readouterr().err
 
 
 def test_the_command_and_the_environment_variable(hub, agent, tmp_path):
