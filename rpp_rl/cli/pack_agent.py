@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if target.suffix != SUFFIX:
         raise UserError(f"{target}: expected the name of a file that ends in {SUFFIX}")
     agent = pack(run, args.episodes, args.seed, last=args.last)
+    agent.card = {"name": target.stem, **agent.card}
     with user_input(AgentError):
         save_agent(agent, target)
     with replacing(target.with_suffix(".md")) as file:
