@@ -25,6 +25,8 @@ MORE_COLOURS = ("tab:green", "tab:purple", "tab:red", "tab:brown", "tab:cyan", "
 SMALLEST = 1e-4
 """Equivariance errors below this are drawn at the rim: those of strict models are rounding."""
 MAX_PANELS = 9
+CHARACTERS = 55
+"""Letters of a legend that fit below a panel."""
 
 
 def error_figure(evaluations: Mapping[str, Sequence[Evaluation]], title: str) -> Figure:
@@ -100,7 +102,8 @@ def trajectory_figure(
     for axis in axes[max(0, len(panels) - n_columns) : len(panels)]:
         axis.set_xlabel("steps")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), fontsize="small")
+    n_legend = max(1, int(n_columns * CHARACTERS / (10 + max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=n_legend, fontsize="small")
     figure.suptitle(title)
     return figure
 
