@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.model import TransitionModel
-from rpp_rl.nn import Prior
+from rpp_rl.nn import Prior, pathways
 
 PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
 """The variances of arXiv:2112.01388, appendix C.4."""
@@ -159,7 +159,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss = self._loss()
         loss.backward()
-        self.prior.add_gradient(self.model, self.n_data)
+        self.prior.add_gradient(pathways(self.model), self.n_data)
         self.optimizer.step()
         return loss.detach() / (self.model.ensemble or 1)
 

@@ -126,13 +126,14 @@ class RPPLinear(nn.Module):
     def merge(self) -> nn.Linear | RPPLinear:
         """A plain layer that computes the same, detached from this one; torch has none for ensembles."""
         weight, bias = self.weight(), self.bias()
-        if self.ensemble is None:
-            plain = nn.Linear(self.rep_in.size, self.rep_out.size, device=weight.device, dtype=weight.dtype)
-            pair = plain.weight, plain.bias
-        else:
-            plain = RPPLinear(self.rep_in, self.rep_out, mode="mlp", ensemble=self.ensemble).to(weight)
-            pair = _present(plain.residual_weight), _present(plain.residual_bias)
-        for parameter, value in zip(pair, (weight, bias), strict=True):
+        # What has no memory yet draws no random numbers for it.
+        with torch.device("meta"):
+            if self.ensemble is None:
+                plain = nn.Linear(self.rep_in.size, self.rep_out.size)
+            else:
+                plain = RPPLinear(self.rep_in, self.rep_out, mode="mlp", ensemble=self.ensemble)
+        plain = plain.to(weight.dtype).to_empty(device=weight.device)
+        for parameter, value in zip(plain.parameters(), (weight, bias), strict=True):
             parameter.copy_(value)
         return plain
 

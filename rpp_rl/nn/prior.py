@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rpp_rl.nn.linear import RPPLinear
+
+Pathways = tuple[list[nn.Parameter], list[nn.Parameter]]
+"""The parameters of the equivariant and of the residual pathway."""
+
+foreach: Any = torch  # torch's stubs do not know the functions on lists
 
 
 @dataclass(frozen=True)
@@ -37,29 +42,33 @@ class Prior:
 
     def energy(self, module: nn.Module) -> Tensor:
         """−log p of the parameters of ``module``, up to a constant; add it to a loss divided by the number of data."""
-        terms = [p.square().sum() / (2 * var) for p, var in self._pairs(module)]
+        terms = [p.square().sum() / (2 * var) for ps, var in self._pairs(pathways(module)) for p in ps]
         if not terms:
             return next(module.parameters(), torch.zeros(())).new_zeros(())
         return torch.stack(terms).sum()
 
     @torch.no_grad()
-    def add_gradient(self, module: nn.Module, n_data: int) -> None:
+    def add_gradient(self, pathways: Pathways, n_data: int) -> None:
         """Add the gradient of ``energy / n_data`` to the gradients: the same as in the loss, without its graph.
 
         Parameters without a gradient are left alone, as optimisers leave them.
+
+        Args:
+            pathways: What `pathways` gives for the network; walking through its modules at every step takes time.
+            n_data: Number of data that divides the energy.
         """
-        for parameter, var in self._pairs(module):
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter, alpha=1.0 / (var * n_data))
+        for parameters, var in self._pairs(pathways):
+            stepped = [parameter for parameter in parameters if parameter.grad is not None]
+            if stepped:
+                grads = [parameter.grad for parameter in stepped]
+                foreach._foreach_add_(grads, stepped, alpha=1.0 / (var * n_data))
 
-    def _pairs(self, module: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
-        equiv, residual = pathways(module)
-        for parameters, var in ((equiv, self.equiv_var), (residual, self.residual_var)):
-            if var is not None:
-                yield from ((parameter, var) for parameter in parameters)
+    def _pairs(self, pathways: Pathways) -> list[tuple[list[nn.Parameter], float]]:
+        variances = (self.equiv_var, self.residual_var)
+        return [(parameters, var) for parameters, var in zip(pathways, variances, strict=True) if var is not None]
 
 
-def pathways(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def pathways(module: nn.Module) -> Pathways:
     """All parameters of the equivariant and of the residual pathway in ``module``, in a fixed order."""
     layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
     equiv = [p for layer in layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None]

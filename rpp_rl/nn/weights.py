@@ -27,6 +27,11 @@ class Weights:
         self.module = module
         self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
         self.parameters = list(module.parameters())
+        index = {layer: number for number, layer in enumerate(self.layers)}
+        # For each module in turn the number of its pair, or its own parameters: the order of `merge`'s parameters.
+        self.merged: list[int | list[nn.Parameter]] = [
+            index[m] if isinstance(m, RPPLinear) else list(m.parameters(recurse=False)) for m in module.modules()
+        ]
         self.made_of: list[tuple[int, int]] | None = None
         self.pairs: list[Pair] = []
         self.constants: list[Pair] = []
@@ -36,6 +41,14 @@ class Weights:
         self.pairs = [(layer.weight(), layer.bias()) for layer in self.layers]
         self.constants = [(weight.detach(), bias.detach()) for weight, bias in self.pairs]
         self.made_of = self._state()
+
+    def merged_parameters(self) -> list[Tensor]:
+        """The parameters that ``merge(module)`` would have, in its order, detached; they share memory with these."""
+        return [
+            tensor.detach()
+            for part in self.merged
+            for tensor in (self.constants[part] if isinstance(part, int) else part)
+        ]
 
     @property
     def is_stale(self) -> bool:

@@ -2,8 +2,10 @@
 
 from rpp_rl.sac.callbacks import SymmetryCallback
 from rpp_rl.sac.evaluation import actor_equivariance_errors, critic_equivariance_errors
+from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.networks import RPPActor, RPPCritic
 from rpp_rl.sac.overlap import OverlappedRPPSAC, algorithm_for
-from rpp_rl.sac.policies import RPPActor, RPPCritic, RPPFeatures, RPPSACPolicy
+from rpp_rl.sac.policies import RPPSACPolicy
 from rpp_rl.sac.sac import RPPSAC
 
 __all__ = [

@@ -1,149 +1,28 @@
-"""SAC's actor, critics and policy built from RPP layers; the seams are those of `stable_baselines3.sac.policies`."""
+"""SAC's policy with the symmetry of a specification."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from gymnasium import spaces
-from jaxtyping import Float
-from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
-from stable_baselines3.common.policies import BaseModel, BasePolicy, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor, SACPolicy
-from torch import Tensor, nn
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.sac.policies import SACPolicy
 
-from rpp_rl.envs.layout import Layout
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.envs.transform import ObsToRep
-from rpp_rl.nn import RPPEMLP, EquivariantNorm, Mode, RPPLinear, hidden_rep, trunk
+from rpp_rl.nn import Mode, merge
 from rpp_rl.nn.linear import require_mode
-from rpp_rl.symmetry import Rep, trivial, trivial_group
+from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.networks import RPPActor, RPPCritic, Std
+from rpp_rl.symmetry import trivial, trivial_group
 
 NO_EFFECT = ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",
              "features_extractor_kwargs", "share_features_extractor")  # fmt: skip
 """Arguments of SB3's policy that belong to parts which RPP policies do not have; only their defaults are accepted."""
-
-Std = Literal["exp", "softplus"]
-"""How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
-
-SOFTPLUS_LOG_STD_MIN = -10.0
-"""Lower bound of the log standard deviation in the authors' code; the upper bound is SB3's 2."""
-
-
-class RPPFeatures(BaseFeaturesExtractor):
-    """Observations in coordinates on which the group acts linearly, optionally normalised equivariantly.
-
-    Args:
-        observation_space: The environment's observation space.
-        rep: How the coordinates transform.
-        layout: How to make the coordinates from an observation; None to take it as it is.
-        normalize_obs: Whether to normalise by running statistics that commute with the group.
-    """
-
-    def __init__(
-        self, observation_space: spaces.Space[Any], rep: Rep, layout: Layout | None, *, normalize_obs: bool = False
-    ) -> None:
-        super().__init__(observation_space, rep.size)
-        self.to_rep = nn.Flatten() if layout is None else ObsToRep(layout)
-        self.norm = EquivariantNorm(rep) if normalize_obs else None
-
-    def forward(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch rep"]:
-        """Transform a batch of observations."""
-        x = self.to_rep(observations)
-        return x if self.norm is None else self.norm(x)
-
-    def update(self, observations: Float[Tensor, "batch obs"]) -> None:
-        """Add a batch to the running statistics, if there are any."""
-        if self.norm is not None:
-            self.norm.update(self.to_rep(observations.float()))
-
-
-class RPPActor(Actor):
-    """A squashed Gaussian policy whose mean transforms by the action's representation.
-
-    The log standard deviation transforms by the absolute value of that representation: a sign flips the mean only.
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        *,
-        features_extractor: RPPFeatures,
-        net_arch: Sequence[int],
-        obs_rep: Rep,
-        action_rep: Rep,
-        hidden: str,
-        mode: Mode,
-        head_scale: float,
-        std: Std,
-        options: Mapping[str, Any],
-    ) -> None:
-        # SB3's Actor.__init__ would build plain networks only to throw them away, and draw random numbers for them.
-        BasePolicy.__init__(
-            self,
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=False,
-            squash_output=True,
-        )
-        self.use_sde = False
-        self.std = std
-        self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
-        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
-        last = reps[-1] if reps else obs_rep
-        self.latent_pi = trunk(obs_rep, reps, mode=mode, **options)
-        self.mu = RPPLinear(last, action_rep, mode=mode)
-        self.log_std = RPPLinear(last, action_rep.abs(), mode=mode)
-        with torch.no_grad():
-            for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
-                parameter.mul_(head_scale)
-
-    def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Mean and log standard deviation before squashing, each ``(batch, action)``."""
-        latent = self.latent_pi(self.extract_features(obs, self.features_extractor))
-        mean, head = self.mu(latent), self.log_std(latent)
-        if self.std == "exp":
-            return mean, torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX), {}
-        # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
-        log_std = torch.where(head < -20.0, head, nn.functional.softplus(head.clamp(min=-20.0)).log())
-        return mean, torch.clamp(log_std, SOFTPLUS_LOG_STD_MIN, LOG_STD_MAX), {}
-
-
-class RPPCritic(ContinuousCritic):
-    """Several Q networks of observation and action, each invariant under the group up to its residual pathway."""
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        *,
-        features_extractor: RPPFeatures,
-        net_arch: Sequence[int],
-        obs_rep: Rep,
-        action_rep: Rep,
-        hidden: str,
-        mode: Mode,
-        n_critics: int,
-        options: Mapping[str, Any],
-    ) -> None:
-        BaseModel.__init__(
-            self, observation_space, action_space, features_extractor=features_extractor, normalize_images=False
-        )
-        self.share_features_extractor = False
-        self.n_critics = n_critics
-        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
-        self.q_networks = [
-            RPPEMLP(obs_rep + action_rep, trivial(obs_rep.group), reps, mode=mode, **options) for _ in range(n_critics)
-        ]
-        for index, network in enumerate(self.q_networks):
-            self.add_module(f"qf{index}", network)
 
 
 class RPPSACPolicy(SACPolicy):
@@ -231,10 +110,13 @@ class RPPSACPolicy(SACPolicy):
         return "mlp" if self.rpp_kwargs["policy_only"] else self.mode
 
     def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        # Walking through the modules at every update would take longer than some of its arithmetic.
-        self.critic_parameters = list(self.critic.parameters())
-        self.target_parameters = list(self.critic_target.parameters())
+        self.actor, self.critic = self.make_actor(), self.make_critic()
+        # Polyak averaging is linear, and so is W in the parameters: targets need W alone and cost what plain ones do.
+        self.critic_target = cast(RPPCritic, merge(self.critic).requires_grad_(False))
+        for network in (self.actor, self.critic):
+            optimizer_class = cast(Any, self.optimizer_class)
+            network.optimizer = optimizer_class(network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        self.critic_target.set_training_mode(False)
 
     def set_training_mode(self, mode: bool) -> None:
         """Do nothing when the mode is as asked: SB3 asks at every step, and no layer here depends on the mode."""

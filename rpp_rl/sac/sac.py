@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 import pathlib
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
-from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
-from torch import Tensor, nn
+from torch import Tensor
 
-from rpp_rl.nn import Mode, Prior, shared_weights
-from rpp_rl.sac.policies import RPPCritic, RPPFeatures, RPPSACPolicy
-from rpp_rl.sac.replay import filled, with_capacity
+from rpp_rl.nn import Mode, Prior
+from rpp_rl.sac.fast_update import FastUpdate
+from rpp_rl.sac.networks import RPPActor, RPPCritic
+from rpp_rl.sac.policies import RPPSACPolicy
+from rpp_rl.sac.replay import filled, sample, with_capacity
 
 
 class RPPSAC(SAC):
@@ -52,6 +51,7 @@ class RPPSAC(SAC):
     """Whether the policy acts before the first update too, and not chance; so it should if it is trained already."""
 
     policy: RPPSACPolicy  # pyright: ignore[reportIncompatibleVariableOverride]
+    actor: RPPActor  # pyright: ignore[reportIncompatibleVariableOverride]
     critic: RPPCritic  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
@@ -74,6 +74,8 @@ class RPPSAC(SAC):
         self.critic_residual_var = critic_residual_var
         self.prior_n_data = prior_n_data
         self.max_grad_norm = max_grad_norm
+        self._update: FastUpdate | None = None
+        self._losses = _Losses()
         super().__init__(policy, env, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         if _init_setup_model:
             self._setup_model()
@@ -123,80 +125,35 @@ class RPPSAC(SAC):
         """Update critics, actor and temperature ``gradient_steps`` times on batches from the replay buffer."""
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
-        assert self.replay_buffer is not None
-        sums: dict[str, Tensor] = {}
+        update = self._fast_update
         for step in range(gradient_steps):
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            for key, value in self._update(batch).items():
-                sums[key] = sums[key] + value if key in sums else value
+            self._losses.add(update(self._sample(batch_size)))
             if step % self.target_update_interval == 0:
-                self._follow_critic()
+                update.follow_critic()
         self._n_updates += gradient_steps
+
+    def _sample(self, batch_size: int) -> ReplayBufferSamples:
+        assert self.replay_buffer is not None
+        return sample(self.replay_buffer, batch_size, self._vec_normalize_env)
+
+    @property
+    def _fast_update(self) -> FastUpdate:
+        """The update of the networks that are there now."""
+        if self._update is None or self._update.policy is not self.policy:
+            self._update = FastUpdate(self)
+        return self._update
+
+    def dump_logs(self) -> None:
+        """Write the log: the losses are means over all updates since the last time."""
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for key, value in sums.items():
-            self.logger.record(f"train/{key}", float(value) / gradient_steps)
+        for key, value in self._losses.means().items():
+            self.logger.record(f"train/{key}", value)
+        super().dump_logs()
 
-    @torch.no_grad()
-    def _follow_critic(self) -> None:
-        """Move the target critics towards the critics by Polyak averaging; running statistics are copied."""
-        foreach: Any = torch  # torch's stubs do not know the functions on lists
-        foreach._foreach_mul_(self.policy.target_parameters, 1 - self.tau)
-        foreach._foreach_add_(self.policy.target_parameters, self.policy.critic_parameters, alpha=self.tau)
-        polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
-
-    def _update(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
-        """One gradient step of the temperature, the critics and the actor; returns their losses."""
-        for network in (self.actor, self.critic):
-            cast(RPPFeatures, network.features_extractor).update(batch.observations)
-        with shared_weights(self.actor):
-            actions_pi, log_prob = self.actor.action_log_prob(batch.observations)
-            log_prob = log_prob.reshape(-1, 1)
-            ent_coef, losses = self._step_ent_coef(log_prob.detach())
-            critic_loss = self._critic_loss(batch, ent_coef)
-        self._step(self.critic, critic_loss, self.critic_prior)
-
-        # The actor's loss does not step the critics: without this their weight gradients would be computed in vain.
-        self._require_critic_grad(False)
-        q_values = torch.cat(self.critic(batch.observations, actions_pi), dim=1)
-        self._require_critic_grad(True)
-        actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
-        self._step(self.actor, actor_loss, self.actor_prior)
-        return {**losses, "critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "ent_coef": ent_coef}
-
-    def _require_critic_grad(self, required: bool) -> None:
-        for parameter in self.policy.critic_parameters:
-            parameter.requires_grad_(required)
-
-    def _critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
-        """Half the mean squared error of the soft Bellman equation, summed over the critics."""
-        discounts = self.gamma if batch.discounts is None else batch.discounts
-        with torch.no_grad():
-            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
-            next_q_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)
-            next_values = next_q_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
-            targets = batch.rewards + (1 - batch.dones) * discounts * next_values
-        q_values = self.critic(batch.observations, batch.actions)
-        return 0.5 * torch.stack([nn.functional.mse_loss(q, targets) for q in q_values]).sum()
-
-    def _step_ent_coef(self, log_prob: Float[Tensor, "batch 1"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The temperature before the step, and the loss of the step when it is learned."""
-        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
-            return self.ent_coef_tensor, {}
-        ent_coef = self.log_ent_coef.detach().exp()
-        loss = -(self.log_ent_coef * (log_prob + float(self.target_entropy))).mean()
-        self.ent_coef_optimizer.zero_grad()
-        loss.backward()
-        self.ent_coef_optimizer.step()
-        return ent_coef, {"ent_coef_loss": loss.detach()}
-
-    def _step(self, module: Any, loss: Tensor, prior: Prior) -> None:  # noqa: ANN401
-        """Descend the loss plus the negative log prior per datum."""
-        module.optimizer.zero_grad()
-        loss.backward()
-        prior.add_gradient(module, self.n_prior_data)
-        if self.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(module.parameters(), self.max_grad_norm)
-        module.optimizer.step()
+    def predict(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:  # noqa: ANN401
+        """Actions for observations, see ``BaseAlgorithm.predict``; the weights of the actor are made once per step."""
+        with self._fast_update.acting():
+            return super().predict(*args, **kwargs)
 
     @property
     def n_prior_data(self) -> int:
@@ -205,6 +162,9 @@ class RPPSAC(SAC):
             return self.prior_n_data
         buffer = self.replay_buffer
         return 1 if buffer is None else max(buffer.size() * buffer.n_envs, 1)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_update", "_losses"]
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Save the transitions of the replay buffer as an SB3 replay buffer that is full with them."""
@@ -244,6 +204,25 @@ class RPPSAC(SAC):
                 "number; nothing was learned from it"
             )
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+
+class _Losses:
+    """Sums of what updates return, on their device: reading a number waits for the computation of it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        for key, value in losses.items():
+            self.sums[key] = self.sums[key] + value if key in self.sums else value
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {key: float(value) / self.count for key, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
 
 
 def _prior(mode: Mode, equiv_var: float | None, residual_var: float | None) -> Prior:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from rpp_rl.nn import RPPEMLP, EquivariantNorm, Prior, hidden_rep, merge
+from rpp_rl.nn import RPPEMLP, EquivariantNorm, Prior, hidden_rep, merge, pathways
 from rpp_rl.symmetry import Group, Rep
 
 pytestmark = [
@@ -33,7 +33,7 @@ def test_training_step_is_that_of_the_cpu_and_never_waits(name, kind, options, s
         try:
             norm.update(batch)
             (net(norm(batch)).square().mean() + Prior(1.0, 0.1).energy(net) / 10).backward()
-            Prior(1.0, 0.1).add_gradient(net, 10)
+            Prior(1.0, 0.1).add_gradient(pathways(net), 10)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         gradients = [parameter.grad.cpu() for parameter in net.parameters()]

@@ -42,7 +42,7 @@ def test_added_gradient_is_that_of_loss_and_energy(variances, dtype, tolerance, 
     net.zero_grad()
     net(x).square().mean().backward()
     plain = [parameter.grad.clone() for parameter in net.parameters()]
-    prior.add_gradient(net, 7)
+    prior.add_gradient(pathways(net), 7)
     for parameter, gradient in zip(net.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=tolerance, atol=tolerance)
     changed = [not torch.equal(p.grad, g) for p, g in zip(net.parameters(), plain, strict=True)]
@@ -53,7 +53,7 @@ def test_added_gradient_is_that_of_loss_and_energy(variances, dtype, tolerance, 
 
 def test_parameters_without_a_gradient_stay_alone():
     net = network()
-    Prior(1.0, 1.0).add_gradient(net, 1)
+    Prior(1.0, 1.0).add_gradient(pathways(net), 1)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 

@@ -1,0 +1,129 @@
+"""SAC's actor and critics built from RPP layers; the seams are those of `stable_baselines3.sac.policies`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+from stable_baselines3.common.policies import BaseModel, BasePolicy, ContinuousCritic
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor
+from torch import Tensor, nn
+
+from rpp_rl.nn import RPPEMLP, Mode, RPPLinear, hidden_rep, trunk
+from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.symmetry import Rep, trivial
+
+Std = Literal["exp", "softplus"]
+"""How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
+
+SOFTPLUS_LOG_STD_MIN = -10.0
+"""Lower bound of the log standard deviation in the authors' code; the upper bound is SB3's 2."""
+
+
+class RPPActor(Actor):
+    """A squashed Gaussian policy whose mean transforms by the action's representation.
+
+    The log standard deviation transforms by the absolute value of that representation: a sign flips the mean only.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        *,
+        features_extractor: RPPFeatures,
+        net_arch: Sequence[int],
+        obs_rep: Rep,
+        action_rep: Rep,
+        hidden: str,
+        mode: Mode,
+        head_scale: float,
+        std: Std,
+        options: Mapping[str, Any],
+    ) -> None:
+        # SB3's Actor.__init__ would build plain networks only to throw them away, and draw random numbers for them.
+        BasePolicy.__init__(
+            self,
+            observation_space,
+            action_space,
+            features_extractor=features_extractor,
+            normalize_images=False,
+            squash_output=True,
+        )
+        self.use_sde = False
+        self.std = std
+        self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
+        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
+        last = reps[-1] if reps else obs_rep
+        self.latent_pi = trunk(obs_rep, reps, mode=mode, **options)
+        self.mu = RPPLinear(last, action_rep, mode=mode)
+        self.log_std = RPPLinear(last, action_rep.abs(), mode=mode)
+        with torch.no_grad():
+            for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
+                parameter.mul_(head_scale)
+
+    def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Mean and log standard deviation before squashing, each ``(batch, action)``."""
+        return *self.gaussian(self.extract_features(obs, self.features_extractor)), {}
+
+    def gaussian(self, features: Float[Tensor, "batch rep"]) -> tuple[Tensor, Tensor]:
+        """`get_action_dist_params` of what the features extractor gives."""
+        latent = self.latent_pi(features)
+        mean, head = self.mu(latent), self.log_std(latent)
+        if self.std == "exp":
+            return mean, torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX)
+        # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
+        log_std = torch.where(head < -20.0, head, nn.functional.softplus(head.clamp(min=-20.0)).log())
+        return mean, torch.clamp(log_std, SOFTPLUS_LOG_STD_MIN, LOG_STD_MAX)
+
+
+class RPPCritic(ContinuousCritic):
+    """Several Q networks of observation and action, each invariant under the group up to its residual pathway.
+
+    They are computed together: their parameters have a leading member axis.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        *,
+        features_extractor: RPPFeatures,
+        net_arch: Sequence[int],
+        obs_rep: Rep,
+        action_rep: Rep,
+        hidden: str,
+        mode: Mode,
+        n_critics: int,
+        options: Mapping[str, Any],
+    ) -> None:
+        BaseModel.__init__(
+            self, observation_space, action_space, features_extractor=features_extractor, normalize_images=False
+        )
+        self.share_features_extractor = False
+        self.n_critics = n_critics
+        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
+        self.q_ensemble = RPPEMLP(
+            obs_rep + action_rep, trivial(obs_rep.group), reps, mode=mode, ensemble=n_critics, **options
+        )
+
+    def forward(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
+        """The value that each critic gives to each action, each ``(batch, 1)``."""
+        return self.values(self.extract_features(obs, self.features_extractor), actions).unbind()
+
+    def q1_forward(self, obs: Tensor, actions: Tensor) -> Float[Tensor, "batch 1"]:
+        """The values of the first critic."""
+        return self.forward(obs, actions)[0]
+
+    def values(
+        self, features: Float[Tensor, "batch rep"], actions: Float[Tensor, "batch action"]
+    ) -> Float[Tensor, "n_critics batch 1"]:
+        """The values of all critics, of what the features extractor gives."""
+        x = torch.cat([features, actions], dim=1)
+        return self.q_ensemble(x.expand(self.n_critics, -1, -1))

@@ -1,0 +1,79 @@
+"""The update of SAC as its formulas stand in the paper: the readable reference of `rpp_rl.sac.fast_update`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from jaxtyping import Float
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from torch import Tensor, nn
+
+from rpp_rl.nn import Prior, merge
+from rpp_rl.sac.features import RPPFeatures
+
+if TYPE_CHECKING:
+    from rpp_rl.sac.sac import RPPSAC
+
+
+def plain_update(agent: RPPSAC, batch: ReplayBufferSamples) -> dict[str, Tensor]:
+    """One gradient step of the temperature, the critics and the actor (arXiv:1812.05905); returns their losses.
+
+    Args:
+        agent: The agent.
+        batch: Transitions from its replay buffer.
+    """
+    for network in (agent.actor, agent.critic):
+        cast(RPPFeatures, network.features_extractor).update(batch.observations)
+    actions_pi, log_prob = agent.actor.action_log_prob(batch.observations)
+    log_prob = log_prob.reshape(-1, 1)
+    ent_coef, losses = _step_ent_coef(agent, log_prob.detach())
+    critic_loss = _critic_loss(agent, batch, ent_coef)
+    _step(agent, agent.critic, critic_loss, agent.critic_prior)
+    q_values = torch.cat(agent.critic(batch.observations, actions_pi), dim=1)
+    actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
+    _step(agent, agent.actor, actor_loss, agent.actor_prior)
+    return {**losses, "critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "ent_coef": ent_coef}
+
+
+@torch.no_grad()
+def plain_follow_critic(agent: RPPSAC) -> None:
+    """Move the target critics towards the critics by Polyak averaging."""
+    target = agent.policy.critic_target
+    for slow, fast in zip(target.parameters(), merge(agent.critic.q_ensemble).parameters(), strict=True):
+        slow.mul_(1 - agent.tau).add_(fast, alpha=agent.tau)
+    for slow, fast in zip(agent.batch_norm_stats_target, agent.batch_norm_stats, strict=True):
+        slow.copy_(fast)
+
+
+def _critic_loss(agent: RPPSAC, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
+    """Half the mean squared error of the soft Bellman equation, summed over the critics."""
+    discounts = agent.gamma if batch.discounts is None else batch.discounts
+    with torch.no_grad():
+        next_actions, next_log_prob = agent.actor.action_log_prob(batch.next_observations)
+        next_q_values = torch.cat(agent.critic_target(batch.next_observations, next_actions), dim=1)
+        next_values = next_q_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
+        targets = batch.rewards + (1 - batch.dones) * discounts * next_values
+    q_values = agent.critic(batch.observations, batch.actions)
+    return 0.5 * torch.stack([nn.functional.mse_loss(q, targets) for q in q_values]).sum()
+
+
+def _step_ent_coef(agent: RPPSAC, log_prob: Float[Tensor, "batch 1"]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The temperature before the step, and the loss of the step when it is learned."""
+    if agent.ent_coef_optimizer is None or agent.log_ent_coef is None:
+        return agent.ent_coef_tensor, {}
+    ent_coef = agent.log_ent_coef.detach().exp()
+    loss = -(agent.log_ent_coef * (log_prob + float(agent.target_entropy))).mean()
+    agent.ent_coef_optimizer.zero_grad()
+    loss.backward()
+    agent.ent_coef_optimizer.step()
+    return ent_coef, {"ent_coef_loss": loss.detach()}
+
+
+def _step(agent: RPPSAC, network: Any, loss: Tensor, prior: Prior) -> None:  # noqa: ANN401
+    """Descend the loss plus the negative log prior per datum."""
+    network.optimizer.zero_grad()
+    (loss + prior.energy(network) / agent.n_prior_data).backward()
+    if agent.max_grad_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), agent.max_grad_norm)
+    network.optimizer.step()
