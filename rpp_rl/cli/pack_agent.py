@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rpp_rl.agents import Agent, AgentError, load_agent, save_agent
+from rpp_rl.agents.agent_file import read_record
 from rpp_rl.agents.card import evaluation_record, to_markdown
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.curves import equivariance_curve
@@ -41,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     agent.card = {"name": target.stem, **agent.card}
     with user_input(AgentError):
         save_agent(agent, target)
+        env_id, card = read_record(target)
     with replacing(target.with_suffix(".md")) as file:
-        file.write(to_markdown(target.stem, agent.env_id, agent.card).encode())
+        file.write(to_markdown(target.stem, env_id, card).encode())
     record = agent.card["evaluation"]
     print(
         f"{target}: the {agent.card['choice']} agent, after {agent.n_steps} steps, "

@@ -11,7 +11,7 @@ import yaml
 from stable_baselines3.common.logger import configure
 
 from rpp_rl.agents import load_agent, registry, save_agent
-from rpp_rl.agents.card import evaluation_record, reproduces
+from rpp_rl.agents.card import evaluation_record, reproduces, to_markdown
 from rpp_rl.cli import train_sac as module
 from rpp_rl.cli.continuation import take_over
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
@@ -74,6 +74,7 @@ def test_the_command_of_a_card_makes_the_same_settings(trained, packed, monkeypa
 
 def test_the_card_for_people_has_the_numbers(packed):
     text, card = packed.with_suffix(".md").read_text(), load_agent(packed).card
+    assert text == to_markdown(NAME, "Walker2d-v5", card)
     assert f"**Return {card['evaluation']['mean_return']:.1f} ± {card['evaluation']['std_return']:.1f}**" in text
     assert card["command"] in text
     assert f"| 200 | {card['learning_curve']['mean_return'][-1]:.1f} |" in text
