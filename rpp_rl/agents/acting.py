@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -18,12 +17,19 @@ from rpp_rl.envs.transform import to_rep
 from rpp_rl.nn import merge
 from rpp_rl.sac import RPPFeatures, RPPSACPolicy
 
-SMALLEST = 1e-15
-"""Added to the forms of a quaternion: one of length zero has equal squares then, of which R = 0, and not NaN."""
+SMALLEST = 1e-30
+"""Smallest mean square of the forms of a quaternion: one of length zero gives zeros and not NaN."""
 
-PAIRS = list(combinations(range(4), 2))
-_FORMS = np.array([np.eye(4)[i] + sign * np.eye(4)[j] for i, j in PAIRS for sign in (1.0, -1.0)])
-"""q_i ± q_j, shape (12, 4): their squares sum to 6|q|² and span all quadratic forms of q."""
+_FORMS = np.array(
+    [
+        [[1, 1, 0, 0], [1, -1, 0, 0], [-1, 0, -1, 0], [-1, 0, 1, 0], [0, 1, 1, 0], [0, 1, -1, 0]],
+        [[0, -1, 0, -1], [0, -1, 0, 1], [0, 0, 1, 1], [0, 0, -1, 1], [-1, 0, 0, -1], [1, 0, 0, -1]],
+    ]
+).reshape(12, 4)
+"""±(q_i ± q_j) for each pair, shape (12, 4): their squares sum to 6|q|² and span all quadratic forms of q.
+
+The signs make the forms themselves sum to zero, so that a layer norm divides them by their root mean square only.
+"""
 
 
 def acting_network(policy: SACPolicy) -> nn.Sequential:
@@ -93,11 +99,11 @@ def _rotation_of_squares(block: Block) -> Float[ndarray, "9 12"]:
     layout = Layout((Block(block.name, tuple(range(len(block.indices))), block.rep, block.transform),))
     rotations = to_rep(layout, np.tile(quaternions, len(block.indices) // 4))[:, :9]
     squares = (quaternions @ _FORMS.T) ** 2
-    return np.linalg.lstsq(squares / squares.sum(1, keepdims=True), rotations)[0].T
+    return np.linalg.lstsq(squares / squares.mean(1, keepdims=True), rotations)[0].T
 
 
 class _RotationSquares(nn.Module):
-    """Append to an observation (q_i ± q_j)² / Σ of each of its quaternions q, of which R is a linear function."""
+    """Append to an observation (q_i ± q_j)² / |q|² of each of its quaternions q, of which R is a linear function."""
 
     def __init__(self, quaternions: Int[ndarray, "count 4"], n_obs: int) -> None:
         super().__init__()
@@ -105,16 +111,16 @@ class _RotationSquares(nn.Module):
         forms = np.zeros((self.count, len(_FORMS), n_obs))
         for k, indices in enumerate(quaternions):
             forms[k][:, indices] = _FORMS
-        self.forms = _linear(forms.reshape(-1, n_obs), torch.full((forms[..., 0].size,), SMALLEST))
+        self.forms = _linear(forms.reshape(-1, n_obs))
 
     def forward(self, obs: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch obs_and_squares"]:
         values = self.forms(obs)
-        squares = values * values
         if self.count > 1:
-            each = squares.unflatten(-1, (self.count, len(_FORMS)))
-            return torch.cat([obs, (each / each.sum(-1, keepdim=True)).flatten(-2)], dim=-1)
-        # The same with the three operations that one quaternion needs: they take as long as a layer.
-        return torch.cat([obs, squares / squares.sum(-1, keepdim=True)], dim=-1)
+            values = values.unflatten(-1, (self.count, len(_FORMS)))
+        # One operation for three; each takes as long as a layer.
+        unit = nn.functional.layer_norm(values, (len(_FORMS),), eps=SMALLEST)
+        squares = unit * unit
+        return torch.cat([obs, squares.flatten(-2) if self.count > 1 else squares], dim=-1)
 
 
 class _Rescale(nn.Module):

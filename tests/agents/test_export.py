@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 from agent_samples import untrained, visited
+from gymnasium.spaces import Box
 
 import envs_reps
 from rpp_rl.agents.acting import acting_network
 from rpp_rl.agents.export import SUFFIXES, export_agent
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.symmetry import cyclic, matrix_rep, sign, trivial
 
 TOLERANCE = 1e-5
 ROBOTS = ("Ant-v4", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "Swimmer-v5", "Walker2d-v5")
@@ -100,6 +104,23 @@ def test_lengths_of_quaternions_do_not_matter():
     np.testing.assert_allclose(
         acting_network(agent.policy)(torch.as_tensor(obs).float()), expected, rtol=0, atol=TOLERANCE
     )
+
+
+def test_several_quaternions_are_normalised_one_by_one(rng):
+    z2 = cyclic(2)
+    mirror = np.diag([1.0, -1.0, 1.0])
+    hips = matrix_rep(z2, [np.kron([[0.0, 1.0], [1.0, 0.0]], np.kron(mirror, mirror))], name="hips")
+    blocks = (Block("height", (4,), trivial(z2)), Block("hips", (0, 1, 2, 3, 5, 6, 7, 8), hips, "rotation_matrix"))
+    action = Layout((Block("torques", (0, 1), 2 * sign(z2)),))
+    spec = EnvSpec("Hips-v0", "Z2", z2, Layout(blocks), action, (Generator("m", "mirror", True),))
+    spaces = Box(-np.inf, np.inf, (9,), np.float64), Box(-1, 1, (2,))
+    policy = RPPSACPolicy(*spaces, lambda _: 0.0, spec=spec.to_dict(), net_arch=[32], head_scale=1.0)
+    obs = rng.normal(size=(64, 9))
+    obs[:, :4] *= 10.0
+    expected, _ = policy.predict(obs, deterministic=True)
+    assert expected.std() > 0.01
+    actions = acting_network(policy)(torch.as_tensor(obs).float())
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_without_a_quaternion_nothing_is_left_of_the_change_of_coordinates():
