@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rpp_rl.agents.extras import need
+from rpp_rl.agents.extras import MissingExtraError, need
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.environments import check_device
 from rpp_rl.cli.errors import UserError, command, user_input
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     check_device(args.device)
     if args.plot:
-        with user_input(ImportError):
+        with user_input(MissingExtraError):
             need("matplotlib", "plot")
     time = max(args.horizons)
     runs = [load_run(path, args.buffer, time, args.device) for path in args.runs]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_unknown_formats_of_pictures_leave_nothing_behind(folder, flags, tmp_pat
 
 
 def test_without_matplotlib_it_says_what_to_install(folder, flags, tmp_path, monkeypatch, refused):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "rpp_rl[plot]" in refused(evaluate_model, *models(folder, "a"), *flags, "--plot", tmp_path / "errors.png")
 
 
