@@ -59,7 +59,9 @@ class FastUpdate:
     def acting(self) -> Iterator[None]:
         """Let the actor compute with the weights that are there."""
         if self.actor_weights.is_stale:
-            self.actor_weights.make()
+            # An evaluation runs under no_grad, and the next update takes the same weights, with gradients.
+            with torch.enable_grad():
+                self.actor_weights.make()
         with self.actor_weights.used(constant=True):
             yield
 

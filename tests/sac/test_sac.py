@@ -34,6 +34,14 @@ def parameters(agent):
     return torch.nn.utils.parameters_to_vector(agent.policy.parameters()).detach().clone()
 
 
+def test_an_evaluation_before_the_first_update_changes_nothing():
+    """It makes the actor's weights without gradients, and the update must not go on with those."""
+    watched, alone = make_agent(), make_agent()
+    with torch.no_grad():
+        watched.predict(np.zeros(watched.observation_space.shape), deterministic=True)
+    assert torch.equal(parameters(watched.learn(80)), parameters(alone.learn(80)))
+
+
 def test_plain_mode_trains_bit_for_bit_like_sb3():
     ours = make_agent(mode="mlp", policy={"optimizer_kwargs": {"fused": False}}).learn(120)
     theirs = SAC("MlpPolicy", "Ant-v4", policy_kwargs={"net_arch": [32, 32]}, seed=0, **SMALL).learn(120)
