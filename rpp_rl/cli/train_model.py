@@ -168,7 +168,7 @@ def _start(config: ModelConfig, spec: EnvSpec, train: Trajectories, test: Trajec
     with user_input(ValueError):
         widths = config.net_arch
         if config.equal_parameters:
-            widths = widths_of_equal_size(spec, widths, mode=config.mode, hidden=config.hidden)
+            widths = widths_of_equal_size(spec, widths, mode=config.mode, hidden=config.hidden, head=config.head)
         model = TransitionModel(
             spec,
             mode=config.mode,
@@ -224,7 +224,7 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
 
     bar = tqdm(total=config.n_epochs, initial=trainer.epoch, unit="epoch", dynamic_ncols=True, disable=not progress)
     try:
-        with stop.listening(), bar, user_input(FloatingPointError, about="use a lower learning_rate"):
+        with stop.listening(), bar, user_input(FloatingPointError):
             while trainer.epoch < config.n_epochs:
                 stop.check()
                 trainer.run_epoch()
@@ -243,9 +243,12 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
                 if trainer.epoch % config.save_freq == 0:
                     save()
     except Interrupted:
-        if trainer.epoch:
+        if trainer.epoch == 0:
+            report(f"interrupted before the end of the first epoch; there is nothing to go on with in {folder.path}")
+        else:
             save()
-        report(f"interrupted after {trainer.epoch} epochs and saved; go on with: train-model --resume {folder.path}")
+            hint = f"go on with: train-model --resume {folder.path}"
+            report(f"interrupted after {trainer.epoch} epochs and saved; {hint}")
         return INTERRUPTED
     finally:
         logger.close()

@@ -160,7 +160,7 @@ def _std_rep(rep: Rep) -> tuple[Rep, Int[Tensor, " size"]]:
 
 
 def widths_of_equal_size(
-    spec: EnvSpec, widths: Sequence[int], *, mode: Mode, hidden: str | None = None
+    spec: EnvSpec, widths: Sequence[int], *, mode: Mode, hidden: str | None = None, head: Head = "deterministic"
 ) -> tuple[int, ...]:
     """Widths with which a model has as many trainable numbers as a plain network of the given ones, and not more.
 
@@ -174,13 +174,14 @@ def widths_of_equal_size(
     if mode == "mlp":
         return tuple(widths)
     step = spec.group.order if spec.group.is_finite else 1
-    target = TransitionModel(spec, mode="mlp", widths=widths).n_parameters
+    target = TransitionModel(spec, mode="mlp", widths=widths, head=head).n_parameters
 
     def scaled(n_steps: int) -> tuple[int, ...]:
         return tuple(max(round(n_steps * width / max(widths)), 1) * step for width in widths)
 
     def fits(n_steps: int) -> bool:
-        return TransitionModel(spec, mode=mode, widths=scaled(n_steps), hidden=hidden).n_parameters <= target
+        model = TransitionModel(spec, mode=mode, widths=scaled(n_steps), hidden=hidden, head=head)
+        return model.n_parameters <= target
 
     low, high = 0, 2
     while fits(high):

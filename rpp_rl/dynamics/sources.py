@@ -150,11 +150,11 @@ def _read_buffer(source: str | Path) -> Episodes:
             # train-sac writes what the buffer belongs to behind the pickle, so a file without it was cut short, or is
             # of SB3 itself.
             env_id = json.loads(last_line)["env_id"] if last_line.strip() else None
+            if not isinstance(buffer, ReplayBuffer):
+                raise ValueError(f"expected a replay buffer, got {type(buffer).__name__}")
+            return buffer_episodes(buffer, env_id)
         except (*damage, json.JSONDecodeError) as error:
             raise ValueError(f"damaged, cut short, or no replay buffer ({type(error).__name__}: {error})") from error
-    if not isinstance(buffer, ReplayBuffer):
-        raise ValueError(f"expected a replay buffer, got {type(buffer).__name__}")
-    return buffer_episodes(buffer, env_id)
 
 
 def _read_npz(source: str | Path) -> Episodes:

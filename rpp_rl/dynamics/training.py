@@ -66,14 +66,15 @@ class Trainer:
         self.prior = Prior(
             None if model.mode == "mlp" else prior.equiv_var, prior.residual_var if model.mode == "rpp" else None
         )
-        self.n_data = len(train) * train.time
+        self.pathways, self.n_data = pathways(model), len(train) * train.time
         self.batch_size = min(batch_size, len(train))
         self.epoch, self.history = 0, np.zeros((0, 2))
         self.optimizer = _adam(model, self.device)
         self.index = torch.zeros(*self._members, self.batch_size, dtype=torch.long, device=self.device)
         self.graph: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
         if self.device.type == "cuda":
-            self.graph = self._capture()
+            with torch.cuda.device(self.device):
+                self.graph = self._capture()
 
     def run_epoch(self) -> None:
         """Go through the data once, in a new order.
@@ -86,7 +87,9 @@ class Trainer:
         losses = [self._step(index).clone() for index in self._order()]
         row = float(torch.stack(losses).mean()), self.test_loss()
         if not math.isfinite(row[0]):
-            raise FloatingPointError(f"in epoch {self.epoch + 1} the loss is {row[0]}: the training has diverged")
+            raise FloatingPointError(
+                f"in epoch {self.epoch + 1} the loss is {row[0]}: the training has diverged; use a lower learning_rate"
+            )
         self.history = np.concatenate([self.history, [row]])
         self.epoch += 1
 
@@ -159,7 +162,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss = self._loss()
         loss.backward()
-        self.prior.add_gradient(pathways(self.model), self.n_data)
+        self.prior.add_gradient(self.pathways, self.n_data)
         self.optimizer.step()
         return loss.detach() / (self.model.ensemble or 1)
 
@@ -168,12 +171,12 @@ class Trainer:
 
         Nothing is changed by it: the passes before, which libraries need to set themselves up, step no parameter.
         """
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self._loss().backward()
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(stream)
         self.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         try:

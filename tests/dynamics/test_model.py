@@ -173,12 +173,13 @@ def test_both_heads_have_means_of_the_same_kind(rng, tolerance):
 
 @pytest.mark.parametrize("name", ["Hopper-v4/Z2", "Ant-v4/D4", "Ant-v4/D4xyaw"])
 @pytest.mark.parametrize("mode", ["rpp", "emlp"])
-def test_equal_size_means_the_widest_that_is_not_larger(name, mode):
+@pytest.mark.parametrize("head", ["deterministic", "gaussian"])
+def test_equal_size_means_the_widest_that_is_not_larger(name, mode, head):
     spec = envs_reps.load(*name.split("/"))
-    plain = TransitionModel(spec, mode="mlp", widths=(64, 64)).n_parameters
-    widths = widths_of_equal_size(spec, (64, 64), mode=mode)
+    plain = TransitionModel(spec, mode="mlp", widths=(64, 64), head=head).n_parameters
+    widths = widths_of_equal_size(spec, (64, 64), mode=mode, head=head)
     wider = [width + (spec.group.order if spec.group.is_finite else 1) for width in widths]
-    sizes = [TransitionModel(spec, mode=mode, widths=w).n_parameters for w in (widths, wider)]
+    sizes = [TransitionModel(spec, mode=mode, widths=w, head=head).n_parameters for w in (widths, wider)]
     assert sizes[0] <= plain < sizes[1]
     assert (widths[0] > 64) == (mode == "emlp")
     assert widths_of_equal_size(spec, (64, 64), mode="mlp") == (64, 64)

@@ -120,9 +120,17 @@ class Attack:
         return exec, ("raise SystemExit",)
 
 
+def without(name):
+    """A buffer that lacks something."""
+    buffer, _ = recorded([0] * 5)
+    delattr(buffer, name)
+    return buffer
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (without("dones"), "damaged, .*dones"),
         (Attack(), "got one with builtins.exec"),
         ({"a": 1}, "expected a replay buffer, got dict"),
         (io.BytesIO(b""), "got one with _io.BytesIO"),
