@@ -6,10 +6,9 @@ import base64
 import copy
 import io
 import json
-import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from agent_payloads import MANY_BYTES, ODD, Payload, places, zipped
 
 import envs_reps
 from rpp_rl.agents import load_agent, save_agent
@@ -27,28 +27,8 @@ from rpp_rl.nn import Mode
 from rpp_rl.sac import RPPSAC
 from rpp_rl.weights import read_weights, write_weights
 
-ODD: list[Any] = [
-    None, True, -1, 0, 3, 10**6, 10**30, 1e308, -0.5, "", "x" * 5000, "../../../etc/passwd", "\x00", [], {}, [[]],
-    [1, 2, 3], {"__class__": "os.system"}, [10**9] * 3, {":serialized:": "gASVAAAA"}, "136*R + 30*V", "V^9",
-    "9999999*R",
-]  # fmt: skip
-"""What a forger puts in the place of a value."""
 MODES: Mapping[str, Mode] = {"Walker2d-v5": "rpp", "Swimmer-v5": "emlp", "Hopper-v5": "mlp"}
 """The good agents."""
-
-MANY_BYTES = 2**29 + 1
-"""More than an agent may unpack to."""
-
-
-class Payload:
-    """Its unpickling leaves a file behind."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-        """Run a command on unpickling."""
-        return os.system, (f"touch {self.canary}",)
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,7 @@ class Forge:
     def __init__(self, folder: Path, rng: np.random.Generator) -> None:
         self.folder, self.rng = folder, rng
         self.canary = folder / "canary"
-        self.zeros = _zipped({"archive/data.pkl": bytes(MANY_BYTES)}, zipfile.ZIP_DEFLATED)
+        self.zeros = zipped({"archive/data.pkl": bytes(MANY_BYTES)}, zipfile.ZIP_DEFLATED)
         self.files: list[bytes] = []
         self.zips: list[bytes] = []
         self.contents: list[tuple[dict[str, Any], dict[str, torch.Tensor]]] = []
@@ -173,19 +153,19 @@ class Forge:
             for _ in range(3):
                 content[int(self.rng.integers(len(content)))] = int(self.rng.integers(256))
             members[name] = bytes(content)
-        return Case("damaged member of a zip", ".zip", _zipped(members), may_load=way == 3)
+        return Case("damaged member of a zip", ".zip", zipped(members), may_load=way == 3)
 
     def forged_value(self) -> Case:
         """One value of the document is another; some, such as a return, are only wrong."""
         document, tensors = self._document()
-        owner, key = self._pick(list(_places(document)))
+        owner, key = self._pick(list(places(document)))
         owner[key] = copy.deepcopy(self._pick(ODD))
         return self._forged("forged value", document, tensors, may_load=True)
 
     def missing_value(self) -> Case:
         """One value of the document is missing; those of card and configuration may be."""
         document, tensors = self._document()
-        owner, key = self._pick(list(_places(document)))
+        owner, key = self._pick(list(places(document)))
         del owner[key]
         return self._forged("missing value", document, tensors, may_load=True)
 
@@ -260,17 +240,16 @@ class Forge:
             text = b"[" * 2_000_000 + b"]" * 2_000_000
             return len(text).to_bytes(8, "little") + text
         if way == "many members":
-            return _zipped({**members, **{f"{k}": b"" for k in range(5000)}})
+            return zipped({**members, **{f"{k}": b"" for k in range(5000)}})
         if way == "zip in zip":
-            return _zipped({**members, "policy.pth": self.zeros})
-        data = bytearray(self.zeros)  # the same, with the names that an agent's file has
-        return bytes(data.replace(b"archive/data.pkl", b"pytorch_vars.pth"))
+            return zipped({**members, "policy.pth": self.zeros})
+        return self.zeros
 
     def traversal(self) -> Case:
         """Names that lead elsewhere, of members and of tensors."""
         name = self._pick(["../../escaped", "/tmp/escaped", "..\\..\\escaped", "a/../../escaped", "C:\\escaped"])
         if self.rng.random() < 0.5:
-            return Case("path traversal", ".zip", _zipped({**self._members(), name: b"escaped"}), may_load=True)
+            return Case("path traversal", ".zip", zipped({**self._members(), name: b"escaped"}), may_load=True)
         document, tensors = self._document()
         tensors[name] = torch.zeros(1)
         return self._forged("path traversal", document, tensors)
@@ -288,7 +267,7 @@ class Forge:
         if way == "joined":
             return Case("pickle behind an agent", ".safetensors", self._pick(self.files) + payload)
         content = payload if self.rng.random() < 0.5 else saved.getvalue()
-        return Case("pickle in a zip", ".zip", _zipped({**self._members(), way: content}))
+        return Case("pickle in a zip", ".zip", zipped({**self._members(), way: content}))
 
     def forged_zip(self) -> Case:
         """A payload, or an odd value, in the JSON of a zip file; most of its entries are never looked at."""
@@ -303,7 +282,7 @@ class Forge:
         else:
             data[name] = value
         members["data"] = json.dumps(data).encode()
-        return Case("forged zip", ".zip", _zipped(members), may_load=True)
+        return Case("forged zip", ".zip", zipped(members), may_load=True)
 
     def _members(self) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(self._pick(self.zips))) as archive:
@@ -319,19 +298,3 @@ class Forge:
         path = self.folder / "forged.safetensors"
         write_weights(path, KIND, VERSION, document, tensors)
         return Case(kind, ".safetensors", path.read_bytes(), may_load)
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
-    """Every place in nested lists and mappings, as a container and a key."""
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from _places(value[key])
-
-
-def _zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return data.getvalue()

@@ -1,6 +1,13 @@
 """A few hundred of the files of ``scripts/fuzz_agents.py``, always the same ones; the script makes any number."""
 
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
+from agent_forge import Case
+from agent_payloads import Payload
 from fuzz_agents import Watch, fuzz, judge
 
 pytestmark = pytest.mark.mujoco
@@ -17,13 +24,6 @@ def test_no_damaged_or_malicious_file_does_more_than_be_refused():
 
 def test_the_fuzzer_would_notice(tmp_path, monkeypatch):
     """Negative control: loaders that crash, run a payload, write, or accept what is damaged are each caught."""
-    import pickle
-    import sys
-    from pathlib import Path
-
-    import numpy as np
-    from agent_forge import Case, Payload
-
     watch = Watch()
     sys.addaudithook(watch.hook)
     (tmp_path / "in").mkdir()
