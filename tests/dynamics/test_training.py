@@ -11,7 +11,7 @@ from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.files import read_model, save_model
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer, rollout_loss
-from rpp_rl.nn import Prior
+from rpp_rl.nn import Prior, RPPLinear
 
 
 def springs(n, time, rng, stiffness=(3.0, 3.0), action_scale=1.0):
@@ -138,6 +138,18 @@ def test_the_prior_is_part_of_what_is_minimised():
     assert make_trainer(make_model("mlp"), prior=prior).prior == Prior()
     assert make_trainer(make_model("emlp"), prior=prior).prior == Prior(equiv_var=1e-7)
     assert make_trainer(make_model()).prior == PAPER_PRIOR == Prior(equiv_var=1e6, residual_var=3)
+
+
+@pytest.mark.parametrize("mode", ["emlp", "mlp"])
+def test_weights_move_as_far_with_a_symmetry_as_without(mode):
+    """The first step of Adam moves every parameter by the learning rate, times what makes up for small bases."""
+    trainer = make_trainer(make_model(mode), learning_rate=1e-3, batch_size=40, prior=Prior())
+    layers = [layer for layer in trainer.model.modules() if isinstance(layer, RPPLinear)]
+    before = [(layer.weight().detach().clone(), layer.bias().detach().clone()) for layer in layers]
+    trainer.run_epoch()
+    for layer, (weight, bias) in zip(layers, before, strict=True):
+        for change in (layer.weight() - weight, layer.bias() - bias):
+            assert float(change.detach().square().mean().sqrt()) == pytest.approx(1e-3, rel=0.02)
 
 
 @pytest.mark.parametrize("options", [{}, {"head": "gaussian"}, {"ensemble": 2, "mode": "emlp"}])
