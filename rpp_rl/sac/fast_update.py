@@ -12,6 +12,8 @@ from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
 from rpp_rl.nn import Prior, Weights, pathways
+from rpp_rl.nn.passes import make_pass
+from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPCritic
 from rpp_rl.sac.squashed import sample_squashed
@@ -42,8 +44,15 @@ class FastUpdate:
         self.target_weights = Weights(self.target)
         self.target_parameters = list(self.target.parameters())
         self.pathways = {network: pathways(network) for network in (self.actor, self.critic)}
-        in_layers = {id(p) for pathway in self.pathways[self.critic] for p in pathway}
-        self.other_critic_parameters = [p for p in self.critic.parameters() if id(p) not in in_layers]
+        actor, critic, target = self.actor, self.critic, self.target
+        heads = [actor.mu, actor.log_std]
+        self.actor_pass, self.next_actor_pass = (
+            make_pass(self.actor_weights, actor.heads, actor.latent_pi, heads, keep=keep) for keep in (True, False)
+        )
+        self.critic_pass, self.target_pass = (
+            make_pass(weights, network.q_values, network.q_ensemble.trunk, [network.q_ensemble.head], keep=keep)
+            for weights, network, keep in ((self.critic_weights, critic, True), (self.target_weights, target, False))
+        )
         networks = (self.actor, self.critic, self.target)
         self.extractors = [cast(RPPFeatures, network.features_extractor) for network in networks]
         self.norms = [extractor for extractor in self.extractors[:2] if extractor.norm is not None]
@@ -70,33 +79,30 @@ class FastUpdate:
         self.refresh()
         agent, n = self.agent, len(batch.rewards)
         actor_obs, actor_next, critic_obs, target_next = self._features(batch)
-        with self.actor_weights.used():
-            actions_pi, log_prob = sample_squashed(*self.actor.gaussian(actor_obs))
+        outputs = self.actor_pass.forward(actor_obs).detach().requires_grad_()
+        actions_pi, log_prob = sample_squashed(*self.actor.gaussian(outputs))
         ent_coef, losses = self._step_ent_coef(log_prob.detach())
 
-        with torch.no_grad(), self.actor_weights.used(constant=True), self.target_weights.used(constant=True):
-            next_actions, next_log_prob = sample_squashed(*self.actor.gaussian(actor_next))
-            next_values = self.target.values(target_next, next_actions).amin(0) - ent_coef * next_log_prob
+        with torch.no_grad():
+            next_outputs = self.next_actor_pass.forward(actor_next, constant=True)
+            next_actions, next_log_prob = sample_squashed(*self.actor.gaussian(next_outputs))
+            next_q_values = self.target_pass.forward(torch.cat([target_next, next_actions], dim=1), constant=True)
+            next_values = next_q_values.amin(0) - ent_coef * next_log_prob
             discounts = agent.gamma if batch.discounts is None else batch.discounts
             targets = batch.rewards + (1 - batch.dones) * discounts * next_values
-        with self.critic_weights.used():
-            q_values = self.critic.values(critic_obs, batch.actions)
-        errors = q_values.detach() - targets
+        errors = self.critic_pass.forward(torch.cat([critic_obs, batch.actions], dim=1)) - targets
         # The gradient of the loss ½ Σ_critics mean error²
-        q_values.backward(errors / n)
+        self.critic_pass.backward(errors / n)
         self._step(self.critic, agent.critic_prior, self.critic_weights)
 
-        for parameter in self.other_critic_parameters:
-            parameter.requires_grad_(False)
-        with self.critic_weights.used(constant=True):
-            q_values = self.critic.values(critic_obs, actions_pi)
-        for parameter in self.other_critic_parameters:
-            parameter.requires_grad_(True)
-        smallest = q_values.detach().amin(0)
+        state_action = torch.cat([critic_obs, actions_pi.detach()], dim=1)
+        q_values = self.critic_pass.forward(state_action, constant=True)
+        smallest = q_values.amin(0)
         # The gradients of the loss mean(ent_coef log π - min q)
-        torch.autograd.backward(
-            [log_prob, q_values], [(ent_coef / n).expand_as(log_prob), (q_values.detach() == smallest) * (-1.0 / n)]
-        )
+        action_grad = self.critic_pass.input_gradient((q_values == smallest) * (-1.0 / n), first=critic_obs.shape[1])
+        torch.autograd.backward([actions_pi, log_prob], [action_grad, (ent_coef / n).expand_as(log_prob)])
+        assert outputs.grad is not None
+        self.actor_pass.backward(outputs.grad)
         self._step(self.actor, agent.actor_prior, self.actor_weights)
         return {
             **losses,
@@ -133,7 +139,7 @@ class FastUpdate:
         # The gradient of the loss mean(-log_ent_coef (log π + target entropy))
         agent.log_ent_coef.grad = -(log_prob.mean() + float(agent.target_entropy)).view(1)
         loss = (log_ent_coef * agent.log_ent_coef.grad).squeeze()
-        agent.ent_coef_optimizer.step()
+        adam.step(agent.ent_coef_optimizer)
         return ent_coef, {"ent_coef_loss": loss}
 
     def _step(self, network: Any, prior: Prior, weights: Weights) -> None:  # noqa: ANN401
@@ -141,7 +147,7 @@ class FastUpdate:
         prior.add_gradient(self.pathways[network], self.agent.n_prior_data)
         if self.agent.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(weights.parameters, self.agent.max_grad_norm)
-        network.optimizer.step()
+        adam.step(network.optimizer)
         for parameter in weights.parameters:
             parameter.grad = None
         weights.make()

@@ -70,12 +70,16 @@ class RPPActor(Actor):
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Mean and log standard deviation before squashing, each ``(batch, action)``."""
-        return *self.gaussian(self.extract_features(obs, self.features_extractor)), {}
+        return *self.gaussian(self.heads(self.extract_features(obs, self.features_extractor))), {}
 
-    def gaussian(self, features: Float[Tensor, "batch rep"]) -> tuple[Tensor, Tensor]:
-        """`get_action_dist_params` of what the features extractor gives."""
+    def heads(self, features: Float[Tensor, "batch rep"]) -> Float[Tensor, "batch mean_and_head"]:
+        """The outputs of both last layers, side by side."""
         latent = self.latent_pi(features)
-        mean, head = self.mu(latent), self.log_std(latent)
+        return torch.cat([self.mu(latent), self.log_std(latent)], dim=1)
+
+    def gaussian(self, heads: Float[Tensor, "batch mean_and_head"]) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation before squashing, each ``(batch, action)``, of what `heads` gives."""
+        mean, head = heads.chunk(2, dim=1)
         if self.std == "exp":
             return mean, torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX)
         # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
@@ -115,15 +119,13 @@ class RPPCritic(ContinuousCritic):
 
     def forward(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """The value that each critic gives to each action, each ``(batch, 1)``."""
-        return self.values(self.extract_features(obs, self.features_extractor), actions).unbind()
+        features = self.extract_features(obs, self.features_extractor)
+        return self.q_values(torch.cat([features, actions], dim=1)).unbind()
 
     def q1_forward(self, obs: Tensor, actions: Tensor) -> Float[Tensor, "batch 1"]:
         """The values of the first critic."""
         return self.forward(obs, actions)[0]
 
-    def values(
-        self, features: Float[Tensor, "batch rep"], actions: Float[Tensor, "batch action"]
-    ) -> Float[Tensor, "n_critics batch 1"]:
-        """The values of all critics, of what the features extractor gives."""
-        x = torch.cat([features, actions], dim=1)
+    def q_values(self, x: Float[Tensor, "batch rep_and_action"]) -> Float[Tensor, "n_critics batch 1"]:
+        """The values of all critics, of what the features extractor gives beside the actions."""
         return self.q_ensemble(x.expand(self.n_critics, -1, -1))

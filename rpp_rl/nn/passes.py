@@ -1,0 +1,220 @@
+"""Forward and backward passes through whole networks with ready weights: what an update of an agent is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rpp_rl.nn.emlp import Trunk
+from rpp_rl.nn.linear import RPPLinear
+from rpp_rl.nn.nonlinearity import Pointwise
+from rpp_rl.nn.weights import Weights
+
+aten: Any = torch.ops.aten
+
+
+class Pass(Protocol):
+    """A pass through a network; what it returns may be overwritten by the next one."""
+
+    def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
+        """The outputs; with constant weights the gradient that can follow is that of the input."""
+        ...
+
+    def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
+        """Set the gradients of the parameters, given that of the outputs."""
+        ...
+
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
+        """The gradient of the input's columns from ``first`` on, given that of the outputs."""
+        ...
+
+
+def make_pass(
+    weights: Weights,
+    function: Callable[[Tensor], Tensor],
+    trunk: Trunk,
+    heads: Sequence[RPPLinear],
+    *,
+    keep: bool = True,
+) -> Pass:
+    """The fastest pass for a network.
+
+    Args:
+        weights: Its weights.
+        function: What it computes.
+        trunk: Its hidden layers.
+        heads: Its last layers, side by side.
+        keep: Whether a backward pass can follow.
+    """
+    on_cpu = weights.parameters[0].device.type == "cpu"
+    alternating = all(isinstance(m, (RPPLinear, Pointwise)[i % 2]) for i, m in enumerate(trunk))
+    if on_cpu and alternating and len(trunk) > 0 and cast(Pointwise, trunk[1]).activation in _BACKWARD:
+        return ChainPass(weights, trunk, heads, keep=keep)
+    return AutogradPass(weights, function)
+
+
+class AutogradPass:
+    """Passes through any network."""
+
+    def __init__(self, weights: Weights, function: Callable[[Tensor], Tensor]) -> None:
+        self.weights, self.function = weights, function
+        of_layers = {id(p) for layer in weights.layers for p in layer.parameters()}
+        self.others = [p for p in weights.parameters if p.requires_grad and id(p) not in of_layers]
+
+    def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
+        """See `Pass`."""
+        self.x = x.detach().requires_grad_(constant)
+        for parameter in self.others:
+            parameter.requires_grad_(not constant)
+        with self.weights.used(constant=constant):
+            self.y = self.function(self.x)
+        for parameter in self.others:
+            parameter.requires_grad_(True)
+        return self.y.detach()
+
+    def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
+        """See `Pass`."""
+        self.y.backward(grad)
+
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
+        """See `Pass`."""
+        self.y.backward(grad)
+        assert self.x.grad is not None
+        return self.x.grad[:, first:]
+
+
+class ChainPass:
+    """Passes through linear maps and functions of one number in turns, without autograd and without new memory.
+
+    Members of an ensemble follow each other, because what one of them needs fits into the cache of a processor.
+    """
+
+    def __init__(self, weights: Weights, trunk: Trunk, heads: Sequence[RPPLinear], *, keep: bool) -> None:
+        self.weights, self.keep = weights, keep
+        maps = [[cast(RPPLinear, layer)] for layer in list(trunk)[::2]]
+        number = {layer: index for index, layer in enumerate(weights.layers)}
+        self.layers = [[number[layer] for layer in side_by_side] for side_by_side in (*maps, list(heads))]
+        self.activation = cast(Pointwise, trunk[1]).activation
+        self.has_members = heads[0].ensemble is not None
+        self.n_members = heads[0].ensemble or 1
+        self.made_of: list[Any] = []
+        self.batch_size = -1
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
+        """See `Pass`."""
+        self._prepare(len(x))
+        self.x = x
+        for parameters, buffers, y in zip(self.parameters, self.hidden, self.outputs, strict=True):
+            h = x
+            for (_, transposed, bias), (before, after) in zip(parameters[:-1], buffers, strict=True):
+                torch.addmm(bias, h, transposed, out=before)
+                h = _FORWARD[self.activation](before, after)
+            _, transposed, bias = parameters[-1]
+            torch.addmm(bias, h, transposed, out=y)
+        return self.y
+
+    @torch.no_grad()
+    def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
+        """See `Pass`."""
+        for member, g in self._members(grad):
+            for layer, g_layer, h in self._gradients(member, g):
+                weight_grad, bias_grad = self.grads[layer]
+                torch.mm(g_layer.t(), h, out=weight_grad[member])
+                torch.sum(g_layer, 0, out=bias_grad[member])
+        self._deliver()
+
+    @torch.no_grad()
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
+        """See `Pass`."""
+        terms = []
+        for member, g in self._members(grad):
+            *_, (_, g_first, _) = self._gradients(member, g)
+            terms.append(g_first @ self.parameters[member][0][0][:, first:])
+        return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
+
+    def _members(self, grad: Tensor) -> list[tuple[int, Tensor]]:
+        """Gradients of the outputs by member, the last one first: its activations are still in the cache."""
+        return list(enumerate(grad.unbind() if self.has_members else [grad]))[::-1]
+
+    def _gradients(self, member: int, g: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """From the last layer to the first: its number, the gradient of its outputs, its input."""
+        buffers = self.hidden[member]
+        for layer in reversed(range(len(self.layers))):
+            yield layer, g, buffers[layer - 1][1] if layer else self.x
+            if layer:
+                out = self.scratch[layer - 1]
+                torch.mm(g, self.parameters[member][layer][0], out=out)
+                g = _BACKWARD[self.activation](out, *buffers[layer - 1])
+
+    def _prepare(self, batch_size: int) -> None:
+        """Take the newest weights, and memory for a batch of this size."""
+        if self.made_of is not self.weights.constants:
+            self.made_of = self.weights.constants
+            self.parameters = self._by_member()
+        if self.batch_size == batch_size:
+            return
+        self.batch_size = batch_size
+        like = self.parameters[0][0][0]
+        sizes = [weight.shape[0] for weight, _, _ in self.parameters[0]]
+
+        def hidden() -> list[tuple[Tensor, Tensor]]:
+            pairs = [(like.new_empty(batch_size, n), like.new_empty(batch_size, n)) for n in sizes[:-1]]
+            return pairs if self.activation == "silu" else [(before, before) for before, _ in pairs]
+
+        first = hidden()
+        self.hidden = [first, *(hidden() if self.keep else first for _ in range(self.n_members - 1))]
+        members = (self.n_members,) if self.has_members else ()
+        self.y = like.new_empty(*members, batch_size, sizes[-1])
+        self.outputs = self.y.unbind() if members else [self.y]
+        if self.keep:
+            self.scratch = [like.new_empty(batch_size, n) for n in sizes[:-1]]
+            shapes = [(weight.shape, bias.shape) for weight, _, bias in self.parameters[0]]
+            self.grads = [tuple(like.new_empty(self.n_members, *shape) for shape in pair) for pair in shapes]
+
+    def _by_member(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
+        """Weight, its transpose and bias of every layer of every member; layers side by side are one."""
+        by_layer = []
+        for side_by_side in self.layers:
+            weights, biases = zip(*(self.made_of[number] for number in side_by_side), strict=True)
+            weight = weights[0] if len(weights) == 1 else torch.cat(weights, dim=-2)
+            bias = biases[0] if len(biases) == 1 else torch.cat(biases, dim=-1)
+            split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
+            by_layer.append([(w, w.t(), b) for w, b in zip(*split, strict=True)])
+        return [list(layers) for layers in zip(*by_layer, strict=True)]
+
+    def _deliver(self) -> None:
+        """Hand the gradients of W and b on to the pathways: B gets that of W, β the coefficients of that of W."""
+        outputs, inputs, grads = [], [], []
+        for side_by_side, (weight_grads, bias_grads) in zip(self.layers, self.grads, strict=True):
+            if not self.has_members:
+                weight_grads, bias_grads = weight_grads[0], bias_grads[0]
+            layers = [self.weights.layers[number] for number in side_by_side]
+            sizes = [layer.rep_out.size for layer in layers]
+            parts = zip(layers, side_by_side, weight_grads.split(sizes, -2), bias_grads.split(sizes, -1), strict=True)
+            for layer, number, weight_grad, bias_grad in parts:
+                if layer.residual_weight is not None and layer.residual_bias is not None:
+                    layer.residual_weight.grad, layer.residual_bias.grad = weight_grad, bias_grad
+                if layer.equiv_weight is not None:
+                    outputs += self.weights.pairs[number]
+                    inputs += [layer.equiv_weight, layer.equiv_bias]
+                    grads += [weight_grad, bias_grad]
+        if inputs:
+            for parameter, grad in zip(inputs, torch.autograd.grad(outputs, inputs, grads), strict=True):
+                parameter.grad = grad
+
+
+_FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda before, after: before.relu_(),
+    "tanh": lambda before, after: before.tanh_(),
+    "silu": lambda before, after: aten.silu.out(before, out=after),
+}
+_BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "relu": lambda g, before, after: aten.threshold_backward.grad_input(g, after, 0, grad_input=g),
+    "tanh": lambda g, before, after: aten.tanh_backward.grad_input(g, after, grad_input=g),
+    "silu": lambda g, before, after: aten.silu_backward.grad_input(g, before, grad_input=g),
+}
