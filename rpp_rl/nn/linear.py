@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
+from scipy import sparse
 from torch import Tensor, nn
 
 from rpp_rl.nn.matrix import EquivariantMatrix, invariant_basis
@@ -136,6 +137,17 @@ class RPPLinear(nn.Module):
         for parameter, value in zip(plain.parameters(), (weight, bias), strict=True):
             parameter.copy_(value)
         return plain
+
+    def shapes(self) -> tuple[torch.Size, torch.Size]:
+        """Shapes of the weight and of the bias."""
+        members = member_axis(self.ensemble)
+        return torch.Size((*members, self.rep_out.size, self.rep_in.size)), torch.Size((*members, self.rep_out.size))
+
+    def sparse_basis(self) -> list[sparse.csr_array]:
+        """For each member the maps from its coefficients to A, row by row, and to a; first all A, then all a."""
+        bias_basis = sparse.csr_array(self.bias_basis.detach().cpu().double().numpy())
+        n_members = self.ensemble or 1
+        return [self.weight_matrix.sparse()] * n_members + [bias_basis] * n_members
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

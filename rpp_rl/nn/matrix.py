@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy import sparse
 from torch import Tensor, nn
 
 from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, direct_sum, equivariant_basis, trivial
@@ -42,6 +45,7 @@ class EquivariantMatrix(nn.Module):
         self.sizes = [block.n_coefficients for row in grid for block in row]
         self.n_coefficients = sum(self.sizes)
         self.row_sizes = [sum(block.n_coefficients for block in row) for row in grid]
+        self.size_in = rep_in.size
         self.row_entries = [row[0].n_out * row[0].size_out * rep_in.size for row in grid]
 
     def unit_scales(self) -> list[float]:
@@ -73,6 +77,25 @@ class EquivariantMatrix(nn.Module):
         weight = weight.view(*members, *weight.shape[1:])
         return weight if residual is None else weight + residual
 
+    def sparse(self) -> sparse.csr_array:
+        """The same map β -> W, W row by row, as a sparse matrix of shape ``(out·in, n_coefficients)``."""
+        rows = []
+        blocks, column = list(self.blocks), 0
+        for start in range(0, len(blocks), self.n_columns):
+            row = [cast(BlockMatrix, block) for block in blocks[start : start + self.n_columns]]
+            n_rows, n_columns = row[0].n_out * row[0].size_out, sum(block.n_in * block.size_in for block in row)
+            entries, first = [], 0
+            for block in row:
+                i, j, coefficient, value = block.entries()
+                entries.append((i * n_columns + first + j, coefficient + column, value))
+                column, first = column + block.n_coefficients, first + block.n_in * block.size_in
+            where, coefficients, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+            shape = (n_rows * n_columns, self.n_coefficients)
+            rows.append(sparse.csr_array(sparse.coo_array((values, (where, coefficients)), shape=shape)))
+        places = torch.arange(sum(row.shape[0] for row in rows)).view(-1, self.size_in)
+        order = self.rows.restore(self.columns.restore(places, dim=1), dim=0)
+        return sparse.csr_array(sparse.vstack(rows, format="csr")[order.flatten().numpy()])
+
 
 class BlockMatrix(nn.Module):
     """The part of an `EquivariantMatrix` between the copies of one summand and those of another."""
@@ -102,6 +125,17 @@ class BlockMatrix(nn.Module):
             return products.view(self.size_out, members, self.n_out, self.n_in * self.size_in).permute(1, 2, 0, 3)
         products = (coefficients @ self.basis).view(members, self.n_out, self.n_in, self.size_out, self.size_in)
         return products.transpose(2, 3).flatten(3)
+
+    def entries(self) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, " n"]]:
+        """Row, column, coefficient and value of every number of the block that can be other than zero."""
+        basis = self.basis.detach().cpu().double().numpy()
+        basis = basis.transpose(1, 0, 2) if self.by_row else basis.reshape(self.rank, self.size_out, self.size_in)
+        r, s, t = np.nonzero(basis)
+        pair_out, pair_in = (axis.reshape(-1, 1) for axis in np.indices((self.n_out, self.n_in)))
+        row, column = pair_out * self.size_out + s, pair_in * self.size_in + t
+        coefficient = (pair_out * self.n_in + pair_in) * self.rank + r
+        value = np.broadcast_to(basis[r, s, t], row.shape)
+        return row.ravel(), column.ravel(), coefficient.ravel(), value.ravel()
 
 
 class _Order:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise
-from rpp_rl.nn.weights import Weights
+from rpp_rl.nn.weights import Pair, Weights
 
 aten: Any = torch.ops.aten
 
@@ -68,9 +68,10 @@ class AutogradPass:
     def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
         """See `Pass`."""
         self.x = x.detach().requires_grad_(constant)
-        for parameter in self.others:
-            parameter.requires_grad_(not constant)
-        with self.weights.used(constant=constant):
+        self.leaves = [(w.detach(), b.detach()) for w, b in self.weights.pairs]
+        for tensor in (*self.others, *(tensor for pair in self.leaves for tensor in pair)):
+            tensor.requires_grad_(not constant)
+        with self.weights.used(self.leaves):
             self.y = self.function(self.x)
         for parameter in self.others:
             parameter.requires_grad_(True)
@@ -79,6 +80,7 @@ class AutogradPass:
     def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
         """See `Pass`."""
         self.y.backward(grad)
+        self.weights.pull_back([(cast(Tensor, w.grad), cast(Tensor, b.grad)) for w, b in self.leaves])
 
     def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
         """See `Pass`."""
@@ -123,10 +125,12 @@ class ChainPass:
         """See `Pass`."""
         for member, g in self._members(grad):
             for layer, g_layer, h in self._gradients(member, g):
-                weight_grad, bias_grad = self.grads[layer]
-                torch.mm(g_layer.t(), h, out=weight_grad[member])
-                torch.sum(g_layer, 0, out=bias_grad[member])
-        self._deliver()
+                weight_grad, bias_grad = self.grads[member][layer]
+                torch.mm(g_layer.t(), h, out=weight_grad)
+                torch.sum(g_layer, 0, out=bias_grad)
+        for source, target in self.copies:
+            target.copy_(source)
+        self.weights.pull_back(self.buffers)
 
     @torch.no_grad()
     def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
@@ -153,8 +157,8 @@ class ChainPass:
 
     def _prepare(self, batch_size: int) -> None:
         """Take the newest weights, and memory for a batch of this size."""
-        if self.made_of is not self.weights.constants:
-            self.made_of = self.weights.constants
+        if self.made_of is not self.weights.pairs:
+            self.made_of = self.weights.pairs
             self.parameters = self._by_member()
         if self.batch_size == batch_size:
             return
@@ -173,8 +177,8 @@ class ChainPass:
         self.outputs = self.y.unbind() if members else [self.y]
         if self.keep:
             self.scratch = [like.new_empty(batch_size, n) for n in sizes[:-1]]
-            shapes = [(weight.shape, bias.shape) for weight, _, bias in self.parameters[0]]
-            self.grads = [tuple(like.new_empty(self.n_members, *shape) for shape in pair) for pair in shapes]
+            self.buffers = self.weights.gradient_buffers()
+            self.grads = self._gradient_memory()
 
     def _by_member(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
         """Weight, its transpose and bias of every layer of every member; layers side by side are one."""
@@ -187,25 +191,23 @@ class ChainPass:
             by_layer.append([(w, w.t(), b) for w, b in zip(*split, strict=True)])
         return [list(layers) for layers in zip(*by_layer, strict=True)]
 
-    def _deliver(self) -> None:
-        """Hand the gradients of W and b on to the pathways: B gets that of W, β the coefficients of that of W."""
-        outputs, inputs, grads = [], [], []
-        for side_by_side, (weight_grads, bias_grads) in zip(self.layers, self.grads, strict=True):
-            if not self.has_members:
-                weight_grads, bias_grads = weight_grads[0], bias_grads[0]
-            layers = [self.weights.layers[number] for number in side_by_side]
-            sizes = [layer.rep_out.size for layer in layers]
-            parts = zip(layers, side_by_side, weight_grads.split(sizes, -2), bias_grads.split(sizes, -1), strict=True)
-            for layer, number, weight_grad, bias_grad in parts:
-                if layer.residual_weight is not None and layer.residual_bias is not None:
-                    layer.residual_weight.grad, layer.residual_bias.grad = weight_grad, bias_grad
-                if layer.equiv_weight is not None:
-                    outputs += self.weights.pairs[number]
-                    inputs += [layer.equiv_weight, layer.equiv_bias]
-                    grads += [weight_grad, bias_grad]
-        if inputs:
-            for parameter, grad in zip(inputs, torch.autograd.grad(outputs, inputs, grads), strict=True):
-                parameter.grad = grad
+    def _gradient_memory(self) -> list[list[Pair]]:
+        """For every member and layer the memory of its gradients; layers side by side are copied to their own after."""
+        self.copies: list[Pair] = []
+        by_layer = []
+        for side_by_side in self.layers:
+            pairs = [self.buffers[number] for number in side_by_side]
+            weight, bias = pairs[0]
+            if len(pairs) > 1:
+                weight, bias = (
+                    torch.cat(parts, dim=dim) for parts, dim in zip(zip(*pairs, strict=True), (-2, -1), strict=True)
+                )
+                for whole, parts, dim in zip((weight, bias), zip(*pairs, strict=True), (-2, -1), strict=True):
+                    sources = whole.split([part.shape[dim] for part in parts], dim)
+                    self.copies += zip(sources, parts, strict=True)
+            split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
+            by_layer.append(list(zip(*split, strict=True)))
+        return [list(layers) for layers in zip(*by_layer, strict=True)]
 
 
 _FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

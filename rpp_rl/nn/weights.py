@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from typing import Any
 
+import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from rpp_rl.nn.linear import RPPLinear
 
+foreach: Any = torch  # torch's stubs do not know the functions on lists
+
 Pair = tuple[Tensor, Tensor]
-"""W = A + B and the sum of both biases of one layer."""
-
-
-class Weights:
-    """The weights of every `RPPLinear` in a network, made on demand and used by all passes inside `used`.
-
-    They are as the parameters were at the last `make`; after a step of the parameters they must be made anew. Networks
-    whose nonlinearities are pointwise run as one node of the graph of gradients while their weights are shared.
-
-    Args:
-        module: The network.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
-        self.parameters = list(module.parameters())
-        index = {layer: number for number, layer in enumerate(self.layers)}
-        # For each module in turn the number of its pair, or its own parameters: the order of `merge`'s parameters.
-        self.merged: list[int | list[nn.Parameter]] = [
-            index[m] if isinstance(m, RPPLinear) else list(m.parameters(recurse=False)) for m in module.modules()
-        ]
-        self.made_of: list[tuple[int, int]] | None = None
-        self.pairs: list[Pair] = []
-        self.constants: list[Pair] = []
-
-    def make(self) -> None:
-        """Make the weights from the parameters; gradients can flow through them once, unless under ``no_grad``."""
-        self.pairs = [(layer.weight(), layer.bias()) for layer in self.layers]
-        self.constants = [(weight.detach(), bias.detach()) for weight, bias in self.pairs]
-        self.made_of = self._state()
-
-    def merged_parameters(self) -> list[Tensor]:
-        """The parameters that ``merge(module)`` would have, in its order, detached; they share memory with these."""
-        return [
-            tensor.detach()
-            for part in self.merged
-            for tensor in (self.constants[part] if isinstance(part, int) else part)
-        ]
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether a parameter was loaded or moved since; a step of a fused optimiser leaves no trace."""
-        return self.made_of != self._state()
-
-    def _state(self) -> list[tuple[int, int]]:
-        return [(parameter._version, parameter.data_ptr()) for parameter in self.parameters]
-
-    @contextmanager
-    def used(self, *, constant: bool = False) -> Iterator[None]:
-        """Let the network compute with these weights inside the ``with`` block.
-
-        Args:
-            constant: Whether gradients stop at the weights and flow to the network's input only.
-        """
-        pairs = self.constants if constant else self.pairs
-        try:
-            for layer, pair in zip(self.layers, pairs, strict=True):
-                # Past nn.Module's own assignment, which looks for parameters and takes longer than some layers.
-                vars(layer)["shared"] = pair
-            yield
-        finally:
-            for layer in self.layers:
-                vars(layer)["shared"] = None
+"""W = A + B and the sum of both biases of one layer, or the gradients of both."""
 
 
 @contextmanager
@@ -82,7 +25,133 @@ def shared_weights(module: nn.Module) -> Iterator[None]:
 
     The parameters must not be stepped inside. Gradients flow as ever, unless the block is entered under ``no_grad``.
     """
-    weights = Weights(module)
-    weights.make()
-    with weights.used():
+    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+    with _shared(layers, [(layer.weight(), layer.bias()) for layer in layers]):
         yield
+
+
+@contextmanager
+def _shared(layers: Sequence[RPPLinear], pairs: Sequence[Pair]) -> Iterator[None]:
+    try:
+        for layer, pair in zip(layers, pairs, strict=True):
+            # Past nn.Module's own assignment, which looks for parameters and takes longer than some layers.
+            vars(layer)["shared"] = pair
+        yield
+    finally:
+        for layer in layers:
+            vars(layer)["shared"] = None
+
+
+class Weights:
+    """The weights of every `RPPLinear` in a network, for passes that know no pathways.
+
+    They are as the parameters were at the last `make`; after a step of the parameters they must be made anew. Gradients
+    of weights are handed to the parameters by `pull_back`.
+
+    Args:
+        module: The network.
+
+    Attributes:
+        pairs: W and b of every layer, without gradients.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+        self.parameters = list(module.parameters())
+        self.pairs: list[Pair] = []
+        number = {layer: index for index, layer in enumerate(self.layers)}
+        # For each module in turn the number of its pair, or its own parameters: the order of `merge`'s parameters.
+        self._merged = [
+            number[m] if isinstance(m, RPPLinear) else list(m.parameters(recurse=False)) for m in module.modules()
+        ]
+        self._coefficients = [
+            p for layer in self.layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None
+        ]
+        self._residuals = [
+            p for layer in self.layers for p in (layer.residual_weight, layer.residual_bias) if p is not None
+        ]
+        self._graph: list[Tensor] = []
+        self._buffers: list[Pair] | None = None
+        self._basis: tuple[sparse.csr_array, sparse.csr_array] | None = None
+        self._made_of: list[tuple[int, int]] | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a parameter was loaded or moved since; a step of a fused optimiser leaves no trace."""
+        return self._made_of != self._state()
+
+    def make(self) -> None:
+        """Make the weights from the parameters."""
+        if not self._coefficients:
+            made = [parameter.detach() for parameter in self._residuals]
+        elif self._coefficients[0].device.type == "cpu":
+            made = self._make_sparse()
+        else:
+            with torch.enable_grad():
+                self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
+            made = [tensor.detach() for tensor in self._graph]
+        self.pairs = list(zip(made[::2], made[1::2], strict=True))
+        self._made_of = self._state()
+
+    @torch.no_grad()
+    def _make_sparse(self) -> list[Tensor]:
+        """All equivariant weights in one product: on a CPU that is faster than a few dense ones for every layer."""
+        flat = torch.cat([parameter.flatten() for parameter in self._coefficients]).numpy()
+        if self._basis is None or self._basis[0].dtype != flat.dtype:
+            blocks = [block for layer in self.layers for block in layer.sparse_basis()]
+            basis = sparse.csr_array(sparse.block_diag(blocks), dtype=flat.dtype)
+            self._basis = basis, sparse.csr_array(basis.T)
+        made = self._split(torch.from_numpy(self._basis[0] @ flat))
+        if self._residuals:
+            foreach._foreach_add_(made, self._residuals)
+        return made
+
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        """Views of W and b of every layer."""
+        shapes = [shape for layer in self.layers for shape in layer.shapes()]
+        pieces = flat.split([shape.numel() for shape in shapes])
+        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def gradient_buffers(self) -> list[Pair]:
+        """Memory for the gradients of all weights, of which `pull_back` need not make copies."""
+        like = self.parameters[0]
+        self._flat_grads = like.new_empty(sum(shape.numel() for layer in self.layers for shape in layer.shapes()))
+        views = self._split(self._flat_grads.detach())
+        self._buffers = list(zip(views[::2], views[1::2], strict=True))
+        return self._buffers
+
+    @torch.no_grad()
+    def pull_back(self, grads: list[Pair]) -> None:
+        """Set the gradients of the parameters: B gets that of W, the coefficients get those of W in the basis.
+
+        Args:
+            grads: The gradients of all weights and biases, in the order of `pairs`; they may be changed.
+        """
+        tensors = list(chain.from_iterable(grads))
+        for parameter, grad in zip(self._residuals, tensors, strict=False):
+            parameter.grad = grad
+        if not self._coefficients:
+            return
+        if self._graph:
+            pulled = torch.autograd.grad(self._graph, self._coefficients, tensors)
+        else:
+            assert self._basis is not None
+            flat = self._flat_grads if grads is self._buffers else torch.cat([tensor.flatten() for tensor in tensors])
+            pieces = torch.from_numpy(self._basis[1] @ flat.numpy()).split([p.numel() for p in self._coefficients])
+            pulled = [piece.view(p.shape) for piece, p in zip(pieces, self._coefficients, strict=True)]
+        for parameter, grad in zip(self._coefficients, pulled, strict=True):
+            parameter.grad = grad
+
+    @contextmanager
+    def used(self, pairs: list[Pair] | None = None) -> Iterator[None]:
+        """Let the network compute with these weights, or others in their place, inside the ``with`` block."""
+        with _shared(self.layers, self.pairs if pairs is None else pairs):
+            yield
+
+    def merged_parameters(self) -> list[Tensor]:
+        """The parameters that ``merge(module)`` would have, in its order, detached; they share memory with these."""
+        parts = (self.pairs[part] if isinstance(part, int) else part for part in self._merged)
+        return [tensor.detach() for part in parts for tensor in part]
+
+    def _state(self) -> list[tuple[int, int]]:
+        return [(parameter._version, parameter.data_ptr()) for parameter in self.parameters]

@@ -68,10 +68,8 @@ class FastUpdate:
     def acting(self) -> Iterator[None]:
         """Let the actor compute with the weights that are there."""
         if self.actor_weights.is_stale:
-            # An evaluation runs under no_grad, and the next update takes the same weights, with gradients.
-            with torch.enable_grad():
-                self.actor_weights.make()
-        with self.actor_weights.used(constant=True):
+            self.actor_weights.make()
+        with self.actor_weights.used():
             yield
 
     def __call__(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
