@@ -18,7 +18,10 @@ aten: Any = torch.ops.aten
 
 
 class Pass(Protocol):
-    """A pass through a network; what it returns may be overwritten by the next one."""
+    """A pass through a network; what it returns may be overwritten by the next one.
+
+    Gradients of outputs may be given for the first rows of the batch alone; the others count as zero.
+    """
 
     def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
         """The outputs; with constant weights the gradient that can follow is that of the input."""
@@ -71,7 +74,7 @@ class AutogradPass:
         self.leaves = [(w.detach(), b.detach()) for w, b in self.weights.pairs]
         for tensor in (*self.others, *(tensor for pair in self.leaves for tensor in pair)):
             tensor.requires_grad_(not constant)
-        with self.weights.used(self.leaves):
+        with torch.enable_grad(), self.weights.used(self.leaves):
             self.y = self.function(self.x)
         for parameter in self.others:
             parameter.requires_grad_(True)
@@ -79,14 +82,19 @@ class AutogradPass:
 
     def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
         """See `Pass`."""
-        self.y.backward(grad)
+        torch.autograd.backward(self.y, _padded(grad, self.y))
         self.weights.pull_back([(cast(Tensor, w.grad), cast(Tensor, b.grad)) for w, b in self.leaves])
 
     def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
         """See `Pass`."""
-        self.y.backward(grad)
+        torch.autograd.backward(self.y, _padded(grad, self.y))
         assert self.x.grad is not None
-        return self.x.grad[:, first:]
+        return self.x.grad[: grad.shape[-2], first:]
+
+
+def _padded(grad: Tensor, y: Tensor) -> Tensor:
+    """The gradient with rows of zeros in the end, as many as ``y`` has."""
+    return torch.nn.functional.pad(grad, (0, 0, 0, y.shape[-2] - grad.shape[-2]))
 
 
 class ChainPass:
@@ -147,13 +155,12 @@ class ChainPass:
 
     def _gradients(self, member: int, g: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         """From the last layer to the first: its number, the gradient of its outputs, its input."""
-        buffers = self.hidden[member]
+        buffers, n = self.hidden[member], len(g)
         for layer in reversed(range(len(self.layers))):
-            yield layer, g, buffers[layer - 1][1] if layer else self.x
+            yield layer, g, buffers[layer - 1][1][:n] if layer else self.x[:n]
             if layer:
-                out = self.scratch[layer - 1]
-                torch.mm(g, self.parameters[member][layer][0], out=out)
-                g = _BACKWARD[self.activation](out, *buffers[layer - 1])
+                out = torch.mm(g, self.parameters[member][layer][0], out=self.scratch[layer - 1][:n])
+                g = _BACKWARD[self.activation](out, *(buffer[:n] for buffer in buffers[layer - 1]))
 
     def _prepare(self, batch_size: int) -> None:
         """Take the newest weights, and memory for a batch of this size."""

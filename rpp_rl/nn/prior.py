@@ -57,11 +57,14 @@ class Prior:
             pathways: What `pathways` gives for the network; walking through its modules at every step takes time.
             n_data: Number of data that divides the energy.
         """
-        for parameters, var in self._pairs(pathways):
+        for parameters, factor in self.decays(pathways, n_data):
             stepped = [parameter for parameter in parameters if parameter.grad is not None]
             if stepped:
-                grads = [parameter.grad for parameter in stepped]
-                foreach._foreach_add_(grads, stepped, alpha=1.0 / (var * n_data))
+                foreach._foreach_add_([parameter.grad for parameter in stepped], stepped, alpha=factor)
+
+    def decays(self, pathways: Pathways, n_data: int) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the factor by which they occur in the gradient of ``energy / n_data``: their weight decay."""
+        return [(parameters, 1.0 / (var * n_data)) for parameters, var in self._pairs(pathways)]
 
     def _pairs(self, pathways: Pathways) -> list[tuple[list[nn.Parameter], float]]:
         variances = (self.equiv_var, self.residual_var)

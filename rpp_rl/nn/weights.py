@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
@@ -99,8 +100,10 @@ class Weights:
         flat = torch.cat([parameter.flatten() for parameter in self._coefficients]).numpy()
         if self._basis is None or self._basis[0].dtype != flat.dtype:
             blocks = [block for layer in self.layers for block in layer.sparse_basis()]
-            basis = sparse.csr_array(sparse.block_diag(blocks), dtype=flat.dtype)
-            self._basis = basis, sparse.csr_array(basis.T)
+            self._basis = (
+                _narrow(sparse.block_diag(blocks), flat.dtype),
+                _narrow(sparse.block_diag(blocks).T, flat.dtype),
+            )
         made = self._split(torch.from_numpy(self._basis[0] @ flat))
         if self._residuals:
             foreach._foreach_add_(made, self._residuals)
@@ -155,3 +158,10 @@ class Weights:
 
     def _state(self) -> list[tuple[int, int]]:
         return [(parameter._version, parameter.data_ptr()) for parameter in self.parameters]
+
+
+def _narrow(matrix: Any, dtype: Any) -> sparse.csr_array:  # noqa: ANN401
+    """A sparse matrix by rows with narrow indices: most of the time of a product is to read them."""
+    by_rows = sparse.csr_array(matrix, dtype=dtype)
+    indices = [array.astype(np.int32) for array in (by_rows.indices, by_rows.indptr)]
+    return sparse.csr_array((by_rows.data, *indices), shape=by_rows.shape)

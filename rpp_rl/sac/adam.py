@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.adam import adam
 
 
-@torch.no_grad()
-def step(optimizer: Optimizer) -> None:
-    """Do what ``optimizer.step()`` does; faster for a `torch.optim.Adam` with one group and without hooks."""
-    group = optimizer.param_groups[0]
-    parameters, grads = group["params"], [parameter.grad for parameter in group["params"]]
-    states: list[Any] = [optimizer.state.get(parameter) for parameter in parameters]
+def is_plain(optimizer: Optimizer) -> bool:
+    """Whether `step` can do without ``optimizer.step()``: an Adam of torch with one group and without hooks."""
     hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    is_plain = type(optimizer) is Adam and len(optimizer.param_groups) == 1 and not hooks
+    groups = optimizer.param_groups
+    return type(optimizer) is Adam and len(groups) == 1 and not groups[0]["maximize"] and not hooks
+
+
+@torch.no_grad()
+def step(optimizer: Optimizer, decays: Sequence[tuple[Sequence[Tensor], float]] = ()) -> None:
+    """Step like ``optimizer.step()``, after adding to the gradients of some parameters multiples of these parameters.
+
+    Args:
+        optimizer: The optimiser.
+        decays: Parameters, and the factor with which they are added to their gradients.
+    """
+    group = optimizer.param_groups[0]
+    states = [optimizer.state.get(parameter) for parameter in group["params"]]
     # The first step makes the states.
-    if not is_plain or not all(states) or any(grad is None for grad in grads):
+    if not is_plain(optimizer) or not all(states) or any(parameter.grad is None for parameter in group["params"]):
+        for parameters, factor in decays:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter, alpha=factor)
         optimizer.step()
         return
+    decayed = {id(parameter) for parameters, _ in decays for parameter in parameters}
+    rest = [parameter for parameter in group["params"] if id(parameter) not in decayed]
+    for parameters, factor in (*decays, (rest, 0.0)):
+        if parameters:
+            _adam(group, optimizer.state, parameters, group["weight_decay"] + factor)
+
+
+def _adam(group: dict[str, Any], states: Any, parameters: Sequence[Any], weight_decay: float) -> None:  # noqa: ANN401
+    """One step of some parameters; weight decay is added to gradients, as the gradient of a Gaussian prior is."""
     beta1, beta2 = group["betas"]
+    own = [states[parameter] for parameter in parameters]
     adam(
-        parameters,
-        grads,
-        [state["exp_avg"] for state in states],
-        [state["exp_avg_sq"] for state in states],
-        [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-        [state["step"] for state in states],
+        list(parameters),
+        [parameter.grad for parameter in parameters],
+        [state["exp_avg"] for state in own],
+        [state["exp_avg_sq"] for state in own],
+        [state["max_exp_avg_sq"] for state in own] if group["amsgrad"] else [],
+        [state["step"] for state in own],
         foreach=group["foreach"],
         fused=group["fused"],
         capturable=group["capturable"],
@@ -36,8 +61,7 @@ def step(optimizer: Optimizer) -> None:
         beta1=beta1,
         beta2=beta2,
         lr=group["lr"],
-        weight_decay=group["weight_decay"],
+        weight_decay=weight_decay,
         eps=group["eps"],
-        maximize=group["maximize"],
-        decoupled_weight_decay=group.get("decoupled_weight_decay", False),
+        maximize=False,
     )

@@ -16,7 +16,7 @@ from rpp_rl.nn.passes import make_pass
 from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPCritic
-from rpp_rl.sac.squashed import sample_squashed
+from rpp_rl.sac.squashed import SquashedSample
 
 if TYPE_CHECKING:
     from rpp_rl.sac.sac import RPPSAC
@@ -46,9 +46,7 @@ class FastUpdate:
         self.pathways = {network: pathways(network) for network in (self.actor, self.critic)}
         actor, critic, target = self.actor, self.critic, self.target
         heads = [actor.mu, actor.log_std]
-        self.actor_pass, self.next_actor_pass = (
-            make_pass(self.actor_weights, actor.heads, actor.latent_pi, heads, keep=keep) for keep in (True, False)
-        )
+        self.actor_pass = make_pass(self.actor_weights, actor.heads, actor.latent_pi, heads)
         self.critic_pass, self.target_pass = (
             make_pass(weights, network.q_values, network.q_ensemble.trunk, [network.q_ensemble.head], keep=keep)
             for weights, network, keep in ((self.critic_weights, critic, True), (self.target_weights, target, False))
@@ -72,40 +70,37 @@ class FastUpdate:
         with self.actor_weights.used():
             yield
 
+    @torch.no_grad()
     def __call__(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
         """Step temperature, critics and actor on a batch; returns their losses, which nobody has read yet."""
         self.refresh()
         agent, n = self.agent, len(batch.rewards)
-        actor_obs, actor_next, critic_obs, target_next = self._features(batch)
-        outputs = self.actor_pass.forward(actor_obs).detach().requires_grad_()
-        actions_pi, log_prob = sample_squashed(*self.actor.gaussian(outputs))
-        ent_coef, losses = self._step_ent_coef(log_prob.detach())
+        actor_x, critic_x, target_x = self._features(batch)
+        heads = self.actor_pass.forward(actor_x)
+        noise = torch.cat([torch.randn(n, heads.shape[1] // 2, device=heads.device) for _ in range(2)])
+        sample = SquashedSample(heads, self.actor.std, noise)
+        (actions_pi, next_actions), (log_prob, next_log_prob) = sample.actions.split(n), sample.log_prob.split(n)
+        ent_coef, losses = self._step_ent_coef(log_prob)
 
-        with torch.no_grad():
-            next_outputs = self.next_actor_pass.forward(actor_next, constant=True)
-            next_actions, next_log_prob = sample_squashed(*self.actor.gaussian(next_outputs))
-            next_q_values = self.target_pass.forward(torch.cat([target_next, next_actions], dim=1), constant=True)
-            next_values = next_q_values.amin(0) - ent_coef * next_log_prob
-            discounts = agent.gamma if batch.discounts is None else batch.discounts
-            targets = batch.rewards + (1 - batch.dones) * discounts * next_values
-        errors = self.critic_pass.forward(torch.cat([critic_obs, batch.actions], dim=1)) - targets
+        next_q_values = self.target_pass.forward(torch.cat([target_x, next_actions], dim=1))
+        next_values = next_q_values.amin(0) - ent_coef * next_log_prob
+        discounts = agent.gamma if batch.discounts is None else batch.discounts
+        targets = batch.rewards + (1 - batch.dones) * discounts * next_values
+        errors = self.critic_pass.forward(torch.cat([critic_x, batch.actions], dim=1)) - targets
         # The gradient of the loss ½ Σ_critics mean error²
         self.critic_pass.backward(errors / n)
         self._step(self.critic, agent.critic_prior, self.critic_weights)
 
-        state_action = torch.cat([critic_obs, actions_pi.detach()], dim=1)
-        q_values = self.critic_pass.forward(state_action, constant=True)
+        q_values = self.critic_pass.forward(torch.cat([critic_x, actions_pi], dim=1), constant=True)
         smallest = q_values.amin(0)
         # The gradients of the loss mean(ent_coef log π - min q)
-        action_grad = self.critic_pass.input_gradient((q_values == smallest) * (-1.0 / n), first=critic_obs.shape[1])
-        torch.autograd.backward([actions_pi, log_prob], [action_grad, (ent_coef / n).expand_as(log_prob)])
-        assert outputs.grad is not None
-        self.actor_pass.backward(outputs.grad)
+        action_grad = self.critic_pass.input_gradient((q_values == smallest) * (-1.0 / n), first=critic_x.shape[1])
+        self.actor_pass.backward(sample.backward(action_grad, ent_coef / n))
         self._step(self.actor, agent.actor_prior, self.actor_weights)
         return {
             **losses,
             "critic_loss": 0.5 * errors.square().sum() / n,
-            "actor_loss": (ent_coef * log_prob.detach() - smallest).mean(),
+            "actor_loss": (ent_coef * log_prob - smallest).mean(),
             "ent_coef": ent_coef,
         }
 
@@ -115,8 +110,7 @@ class FastUpdate:
         foreach._foreach_lerp_(self.target_parameters, self.critic_weights.merged_parameters(), self.agent.tau)
         polyak_update(self.agent.batch_norm_stats, self.agent.batch_norm_stats_target, 1.0)
 
-    @torch.no_grad()
-    def _features(self, batch: ReplayBufferSamples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _features(self, batch: ReplayBufferSamples) -> tuple[Tensor, Tensor, Tensor]:
         """Observations and next ones for the actor, observations for the critics, next ones for the targets."""
         for extractor in self.norms:
             extractor.update(batch.observations)
@@ -124,8 +118,8 @@ class FastUpdate:
         both = torch.cat([batch.observations, batch.next_observations]).float()
         actor_x = self.extractors[0](both)
         if self.one_transform:
-            return actor_x[:n], actor_x[n:], actor_x[:n], actor_x[n:]
-        return actor_x[:n], actor_x[n:], self.extractors[1](both[:n]), self.extractors[2](both[n:])
+            return actor_x, actor_x[:n], actor_x[n:]
+        return actor_x, self.extractors[1](both[:n]), self.extractors[2](both[n:])
 
     def _step_ent_coef(self, log_prob: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The temperature before the step, and the loss of the step when it is learned."""
@@ -142,10 +136,12 @@ class FastUpdate:
 
     def _step(self, network: Any, prior: Prior, weights: Weights) -> None:  # noqa: ANN401
         """Descend the gradients that are there plus those of the prior, and make the weights anew."""
-        prior.add_gradient(self.pathways[network], self.agent.n_prior_data)
+        decays = prior.decays(self.pathways[network], self.agent.n_prior_data)
         if self.agent.max_grad_norm is not None:
+            prior.add_gradient(self.pathways[network], self.agent.n_prior_data)
             nn.utils.clip_grad_norm_(weights.parameters, self.agent.max_grad_norm)
-        adam.step(network.optimizer)
+            decays = []
+        adam.step(network.optimizer, decays)
         for parameter in weights.parameters:
             parameter.grad = None
         weights.make()

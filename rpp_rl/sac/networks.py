@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -12,18 +12,13 @@ from stable_baselines3.common.distributions import SquashedDiagGaussianDistribut
 from stable_baselines3.common.policies import BaseModel, BasePolicy, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor
-from torch import Tensor, nn
+from stable_baselines3.sac.policies import Actor
+from torch import Tensor
 
 from rpp_rl.nn import RPPEMLP, Mode, RPPLinear, hidden_rep, trunk
 from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.squashed import Std, log_std_of
 from rpp_rl.symmetry import Rep, trivial
-
-Std = Literal["exp", "softplus"]
-"""How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
-
-SOFTPLUS_LOG_STD_MIN = -10.0
-"""Lower bound of the log standard deviation in the authors' code; the upper bound is SB3's 2."""
 
 
 class RPPActor(Actor):
@@ -80,11 +75,7 @@ class RPPActor(Actor):
     def gaussian(self, heads: Float[Tensor, "batch mean_and_head"]) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before squashing, each ``(batch, action)``, of what `heads` gives."""
         mean, head = heads.chunk(2, dim=1)
-        if self.std == "exp":
-            return mean, torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX)
-        # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
-        log_std = torch.where(head < -20.0, head, nn.functional.softplus(head.clamp(min=-20.0)).log())
-        return mean, torch.clamp(log_std, SOFTPLUS_LOG_STD_MIN, LOG_STD_MAX)
+        return mean, log_std_of(head, self.std)
 
 
 class RPPCritic(ContinuousCritic):

@@ -15,6 +15,7 @@ from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
+from torch.optim import Adam
 
 from rpp_rl.nn import Mode, Prior
 from rpp_rl.sac.fast_update import FastUpdate
@@ -103,6 +104,8 @@ class RPPSAC(SAC):
             )
         self._refuse_normalized(self.env)
         super()._setup_model()
+        if self.ent_coef_optimizer is not None:
+            self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces.

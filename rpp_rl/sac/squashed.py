@@ -1,49 +1,80 @@
-"""The squashed Gaussian as one node of the graph of gradients: a few operations in place of several dozen."""
+"""The squashed Gaussian of SAC's policy with its derivatives written down: a few operations in place of several dozen."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
+from torch import Tensor, nn
+
+Std = Literal["exp", "softplus"]
+"""How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
+
+SOFTPLUS_LOG_STD_MIN = -10.0
+"""Lower bound of the log standard deviation in the authors' code; the upper bound is SB3's 2."""
 
 EPSILON = 1e-6
 """Added to 1 - tanh² before the logarithm, as in Stable-Baselines3."""
 
 
-class _Squashed(Function):
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        shift = log_std.exp().mul_(noise)
-        actions = torch.tanh(mean + shift)
-        slope = 1 - actions * actions
-        damped = slope + EPSILON
-        # log π = log N(noise; 0, 1) - Σ log σ - Σ log (1 - tanh² + ε)
-        minus_log_prob = torch.addcmul(log_std, noise, noise, value=0.5).add_(damped.log()).sum(1, keepdim=True)
-        ctx.save_for_backward(shift, actions, slope, damped)
-        return actions, minus_log_prob.neg_().sub_(0.5 * math.log(2 * math.pi) * noise.shape[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any,  # noqa: ANN401
-        grad_actions: Tensor,
-        grad_log_prob: Tensor,
-    ) -> tuple[Tensor, Tensor, None]:
-        shift, actions, slope, damped = ctx.saved_tensors
-        grad_mean = torch.addcmul(grad_actions, actions / damped, grad_log_prob, value=2).mul_(slope)
-        return grad_mean, grad_mean * shift - grad_log_prob, None
+def log_std_of(head: Float[Tensor, "batch action"], std: Std) -> Float[Tensor, "batch action"]:
+    """The log standard deviation that the output ``head`` of an actor stands for."""
+    if std == "exp":
+        return torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX)
+    # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
+    log_std = torch.where(head < -20.0, head, nn.functional.softplus(head.clamp(min=-20.0)).log())
+    return torch.clamp(log_std, SOFTPLUS_LOG_STD_MIN, LOG_STD_MAX)
 
 
-def sample_squashed(
-    mean: Float[Tensor, "batch action"], log_std: Float[Tensor, "batch action"]
-) -> tuple[Float[Tensor, "batch action"], Float[Tensor, "batch 1"]]:
-    """Draw tanh(mean + exp(log_std) · noise) and its log probability; gradients flow to both arguments.
+class SquashedSample:
+    """Draws a = tanh(mean + σ · noise) with their log probabilities, and the gradients of both.
 
     The draws and values are those of Stable-Baselines3's ``SquashedDiagGaussianDistribution``.
+
+    Args:
+        heads: What the actor puts out: means, then heads for σ, shape ``(batch, 2 · action)``.
+        std: What the heads stand for.
+        noise: Normal numbers, shape ``(batch, action)``.
+
+    Attributes:
+        actions: Shape ``(batch, action)``.
+        log_prob: log π(a), shape ``(batch, 1)``.
     """
-    return cast(tuple[Tensor, Tensor], _Squashed.apply(mean, log_std, torch.randn_like(mean)))
+
+    def __init__(
+        self, heads: Float[Tensor, "batch mean_and_head"], std: Std, noise: Float[Tensor, "batch action"]
+    ) -> None:
+        mean, self.head = heads.chunk(2, dim=1)
+        self.std, self.log_std = std, log_std_of(self.head, std)
+        self.shift = self.log_std.exp().mul_(noise)
+        self.actions = (mean + self.shift).tanh_()
+        self.slope = 1 - self.actions * self.actions
+        self.damped = self.slope + EPSILON
+        # log π = log N(noise; 0, 1) - Σ log σ - Σ log (1 - tanh² + ε)
+        minus = torch.addcmul(self.log_std, noise, noise, value=0.5).add_(self.damped.log()).sum(1, keepdim=True)
+        self.log_prob = minus.neg_().sub_(0.5 * math.log(2 * math.pi) * noise.shape[1])
+
+    def backward(
+        self, grad_actions: Float[Tensor, "first action"], grad_log_prob: Tensor
+    ) -> Float[Tensor, "first mean_and_head"]:
+        """The gradient with respect to the heads of the first rows.
+
+        Args:
+            grad_actions: Gradients with respect to the actions of these rows.
+            grad_log_prob: Gradient with respect to every one of their log probabilities.
+        """
+        n = len(grad_actions)
+        ratio = self.actions[:n] / self.damped[:n]
+        grad_mean = torch.addcmul(grad_actions, ratio, grad_log_prob, value=2).mul_(self.slope[:n])
+        grad_log_std = (grad_mean * self.shift[:n]).sub_(grad_log_prob)
+        return torch.cat([grad_mean, self._through_std(grad_log_std, self.head[:n], self.log_std[:n])], dim=1)
+
+    def _through_std(self, grad: Tensor, head: Tensor, log_std: Tensor) -> Tensor:
+        if self.std == "exp":
+            return grad * (head == log_std)
+        # d/dh log softplus(h) = sigmoid(h) / softplus(h), which tends to 1; nothing passes the bounds.
+        inside = (log_std > SOFTPLUS_LOG_STD_MIN) & (log_std < LOG_STD_MAX)
+        return grad * inside * (torch.sigmoid(head) / log_std.exp())
