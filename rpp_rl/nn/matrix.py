@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -94,7 +94,8 @@ class EquivariantMatrix(nn.Module):
             rows.append(sparse.csr_array(sparse.coo_array((values, (where, coefficients)), shape=shape)))
         places = torch.arange(sum(row.shape[0] for row in rows)).view(-1, self.size_in)
         order = self.rows.restore(self.columns.restore(places, dim=1), dim=0)
-        return sparse.csr_array(sparse.vstack(rows, format="csr")[order.flatten().numpy()])
+        gathered: Any = sparse.vstack(rows, format="csr")
+        return gathered[order.flatten().numpy()]
 
 
 class BlockMatrix(nn.Module):

@@ -119,6 +119,8 @@ class ChainPass:
         """See `Pass`."""
         self._prepare(len(x))
         self.x = x
+        for whole, parts, dim in self.joined:
+            torch.cat(parts, dim, out=whole)
         for parameters, buffers, y in zip(self.parameters, self.hidden, self.outputs, strict=True):
             h = x
             for (_, transposed, bias), (before, after) in zip(parameters[:-1], buffers, strict=True):
@@ -143,24 +145,29 @@ class ChainPass:
     @torch.no_grad()
     def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
         """See `Pass`."""
-        terms = []
+        columns = self.x[: grad.shape[-2], first:]
+        total = torch.zeros_like(columns, memory_format=torch.contiguous_format)
         for member, g in self._members(grad):
-            *_, (_, g_first, _) = self._gradients(member, g)
-            terms.append(g_first @ self.parameters[member][0][0][:, first:])
-        return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
+            # Where the least of several values is taken, most rows of a member count for nothing.
+            rows = g.any(dim=1).nonzero().squeeze(1) if self.has_members else None
+            *_, (_, g_first, _) = self._gradients(member, g if rows is None else g.index_select(0, rows), rows)
+            term = g_first @ self.parameters[member][0][0][:, first:]
+            total = total.add_(term) if rows is None else total.index_add_(0, rows, term)
+        return total
 
     def _members(self, grad: Tensor) -> list[tuple[int, Tensor]]:
         """Gradients of the outputs by member, the last one first: its activations are still in the cache."""
         return list(enumerate(grad.unbind() if self.has_members else [grad]))[::-1]
 
-    def _gradients(self, member: int, g: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """From the last layer to the first: its number, the gradient of its outputs, its input."""
+    def _gradients(self, member: int, g: Tensor, rows: Tensor | None = None) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """From the last layer to the first: its number, the gradient of its outputs, its input; for some rows only."""
         buffers, n = self.hidden[member], len(g)
         for layer in reversed(range(len(self.layers))):
             yield layer, g, buffers[layer - 1][1][:n] if layer else self.x[:n]
             if layer:
                 out = torch.mm(g, self.parameters[member][layer][0], out=self.scratch[layer - 1][:n])
-                g = _BACKWARD[self.activation](out, *(buffer[:n] for buffer in buffers[layer - 1]))
+                saved = buffers[layer - 1][0 if self.activation == "silu" else 1]
+                g = _BACKWARD[self.activation](out, saved[:n] if rows is None else saved.index_select(0, rows))
 
     def _prepare(self, batch_size: int) -> None:
         """Take the newest weights, and memory for a batch of this size."""
@@ -188,12 +195,15 @@ class ChainPass:
             self.grads = self._gradient_memory()
 
     def _by_member(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
-        """Weight, its transpose and bias of every layer of every member; layers side by side are one."""
+        """Weight, its transpose and bias of every layer of every member; layers side by side are one, copied together."""
         by_layer = []
+        self.joined: list[tuple[Tensor, tuple[Tensor, ...], int]] = []
         for side_by_side in self.layers:
             weights, biases = zip(*(self.made_of[number] for number in side_by_side), strict=True)
-            weight = weights[0] if len(weights) == 1 else torch.cat(weights, dim=-2)
-            bias = biases[0] if len(biases) == 1 else torch.cat(biases, dim=-1)
+            weight, bias = weights[0], biases[0]
+            if len(weights) > 1:
+                weight, bias = torch.cat(weights, dim=-2), torch.cat(biases, dim=-1)
+                self.joined += [(weight, weights, -2), (bias, biases, -1)]
             split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
             by_layer.append([(w, w.t(), b) for w, b in zip(*split, strict=True)])
         return [list(layers) for layers in zip(*by_layer, strict=True)]
@@ -222,8 +232,8 @@ _FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": lambda before, after: before.tanh_(),
     "silu": lambda before, after: aten.silu.out(before, out=after),
 }
-_BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "relu": lambda g, before, after: aten.threshold_backward.grad_input(g, after, 0, grad_input=g),
-    "tanh": lambda g, before, after: aten.tanh_backward.grad_input(g, after, grad_input=g),
-    "silu": lambda g, before, after: aten.silu_backward.grad_input(g, before, grad_input=g),
+_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda g, after: aten.threshold_backward.grad_input(g, after, 0, grad_input=g),
+    "tanh": lambda g, after: aten.tanh_backward.grad_input(g, after, grad_input=g),
+    "silu": lambda g, before: aten.silu_backward.grad_input(g, before, grad_input=g),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -53,7 +54,7 @@ class Weights:
         module: The network.
 
     Attributes:
-        pairs: W and b of every layer, without gradients.
+        pairs: W and b of every layer, without gradients; on a CPU always the same memory.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -73,7 +74,7 @@ class Weights:
         ]
         self._graph: list[Tensor] = []
         self._buffers: list[Pair] | None = None
-        self._basis: tuple[sparse.csr_array, sparse.csr_array] | None = None
+        self._basis: BasisProduct | None = None
         self._made_of: list[tuple[int, int]] | None = None
 
     @property
@@ -83,31 +84,25 @@ class Weights:
 
     def make(self) -> None:
         """Make the weights from the parameters."""
-        if not self._coefficients:
-            made = [parameter.detach() for parameter in self._residuals]
-        elif self._coefficients[0].device.type == "cpu":
-            made = self._make_sparse()
-        else:
+        on_cpu = self.parameters[0].device.type == "cpu"
+        if self._coefficients and not on_cpu:
             with torch.enable_grad():
                 self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
-            made = [tensor.detach() for tensor in self._graph]
-        self.pairs = list(zip(made[::2], made[1::2], strict=True))
+            self._set_pairs([tensor.detach() for tensor in self._graph])
+        elif self._coefficients:
+            if self._basis is None or self.is_stale:
+                self._basis = BasisProduct(self.layers, self._coefficients[0].dtype)
+                self._set_pairs(self._split(self._basis.product))
+            self._basis.multiply(self._coefficients)
+            if self._residuals:
+                with torch.no_grad():
+                    foreach._foreach_add_([tensor for pair in self.pairs for tensor in pair], self._residuals)
+        elif self.is_stale:
+            self._set_pairs([parameter.detach() for parameter in self._residuals])
         self._made_of = self._state()
 
-    @torch.no_grad()
-    def _make_sparse(self) -> list[Tensor]:
-        """All equivariant weights in one product: on a CPU that is faster than a few dense ones for every layer."""
-        flat = torch.cat([parameter.flatten() for parameter in self._coefficients]).numpy()
-        if self._basis is None or self._basis[0].dtype != flat.dtype:
-            blocks = [block for layer in self.layers for block in layer.sparse_basis()]
-            self._basis = (
-                _narrow(sparse.block_diag(blocks), flat.dtype),
-                _narrow(sparse.block_diag(blocks).T, flat.dtype),
-            )
-        made = self._split(torch.from_numpy(self._basis[0] @ flat))
-        if self._residuals:
-            foreach._foreach_add_(made, self._residuals)
-        return made
+    def _set_pairs(self, made: list[Tensor]) -> None:
+        self.pairs = list(zip(made[::2], made[1::2], strict=True))
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         """Views of W and b of every layer."""
@@ -140,7 +135,7 @@ class Weights:
         else:
             assert self._basis is not None
             flat = self._flat_grads if grads is self._buffers else torch.cat([tensor.flatten() for tensor in tensors])
-            pieces = torch.from_numpy(self._basis[1] @ flat.numpy()).split([p.numel() for p in self._coefficients])
+            pieces = self._basis.project(flat).split([p.numel() for p in self._coefficients])
             pulled = [piece.view(p.shape) for piece, p in zip(pieces, self._coefficients, strict=True)]
         for parameter, grad in zip(self._coefficients, pulled, strict=True):
             parameter.grad = grad
@@ -160,7 +155,59 @@ class Weights:
         return [(parameter._version, parameter.data_ptr()) for parameter in self.parameters]
 
 
-def _narrow(matrix: Any, dtype: Any) -> sparse.csr_array:  # noqa: ANN401
+class BasisProduct:
+    """All equivariant weights of a network from all coefficients, in one product: on a CPU faster than many small ones.
+
+    Most numbers of a weight between regular representations are one coefficient up to its sign and a factor: then the
+    product is a look-up. Otherwise it is that of a sparse matrix.
+
+    Args:
+        layers: The layers, with equivariant pathways.
+        dtype: Type of their parameters.
+
+    Attributes:
+        product: The weights and biases of all layers one after the other, as `multiply` made them.
+    """
+
+    def __init__(self, layers: Sequence[RPPLinear], dtype: torch.dtype) -> None:
+        blocks = [block for layer in layers for block in layer.sparse_basis()]
+        numbers = torch.empty(0, dtype=dtype).numpy().dtype
+        # scipy's annotations of sparse arrays promise less than they are.
+        self.basis: Any = _by_rows(sparse.block_diag(blocks), numbers)
+        self.transposed = _by_rows(self.basis.T, numbers)
+        self.product = torch.empty(self.basis.shape[0], dtype=dtype)
+        self.lookup = self._lookup()
+
+    def _lookup(self) -> tuple[Tensor, Tensor] | None:
+        """For each number of the product its place among factor · β, -factor · β and zero, if it is one of those."""
+        counts, n = np.diff(self.basis.indptr), self.basis.shape[1]
+        if counts.max(initial=0) > 1:
+            return None
+        factors = np.zeros(n, dtype=self.basis.dtype)
+        factors[self.basis.indices] = np.abs(self.basis.data)
+        if not np.allclose(factors[self.basis.indices], np.abs(self.basis.data), rtol=1e-6, atol=0):
+            return None
+        places = np.full(len(counts), 2 * n, dtype=np.int32)
+        places[counts == 1] = self.basis.indices + n * (self.basis.data < 0)
+        return torch.from_numpy(factors), torch.from_numpy(places)
+
+    @torch.no_grad()
+    def multiply(self, coefficients: Sequence[Tensor]) -> None:
+        """Make the weights of these coefficients, in `product`."""
+        flat = torch.cat([parameter.flatten() for parameter in coefficients])
+        if self.lookup is None:
+            self.product.copy_(torch.from_numpy(self.basis @ flat.numpy()))
+            return
+        factors, places = self.lookup
+        flat *= factors
+        torch.index_select(torch.cat([flat, -flat, flat.new_zeros(1)]), 0, places, out=self.product)
+
+    def project(self, grads: Float[Tensor, " product"]) -> Float[Tensor, " coefficients"]:
+        """The gradient of the coefficients, given that of the product."""
+        return torch.from_numpy(self.transposed @ grads.numpy())
+
+
+def _by_rows(matrix: Any, dtype: Any) -> sparse.csr_array:  # noqa: ANN401
     """A sparse matrix by rows with narrow indices: most of the time of a product is to read them."""
     by_rows = sparse.csr_array(matrix, dtype=dtype)
     indices = [array.astype(np.int32) for array in (by_rows.indices, by_rows.indptr)]

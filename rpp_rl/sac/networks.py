@@ -52,7 +52,7 @@ class RPPActor(Actor):
             squash_output=True,
         )
         self.use_sde = False
-        self.std = std
+        self.std: Std = std
         self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
         reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
         last = reps[-1] if reps else obs_rep

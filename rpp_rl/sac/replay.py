@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 
 def sample(buffer: ReplayBuffer, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-    """The transitions that ``buffer.sample`` would draw, faster where it is a plain replay buffer.
+    """Transitions drawn as ``buffer.sample`` draws them, faster where it is a plain replay buffer.
 
     Args:
         buffer: The buffer; it draws from NumPy's global stream.
@@ -21,8 +21,7 @@ def sample(buffer: ReplayBuffer, batch_size: int, env: VecNormalize | None = Non
     """
     if type(buffer) is not ReplayBuffer or buffer.optimize_memory_usage or env is not None:
         return buffer.sample(batch_size, env=env)
-    steps = np.random.randint(0, buffer.size(), size=batch_size)  # noqa: NPY002
-    rows = steps * buffer.n_envs + np.random.randint(0, buffer.n_envs, size=batch_size)  # noqa: NPY002
+    rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=batch_size)  # noqa: NPY002
 
     def take(array: np.ndarray) -> torch.Tensor:
         drawn = array.reshape(-1, *array.shape[2:]).take(rows, axis=0)

@@ -105,6 +105,7 @@ class RPPSAC(SAC):
         self._refuse_normalized(self.env)
         super()._setup_model()
         if self.ent_coef_optimizer is not None:
+            assert self.log_ent_coef is not None
             self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:

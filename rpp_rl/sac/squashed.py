@@ -1,4 +1,4 @@
-"""The squashed Gaussian of SAC's policy with its derivatives written down: a few operations in place of several dozen."""
+"""The squashed Gaussian of SAC's policy, with its derivatives written down."""
 
 from __future__ import annotations
 
