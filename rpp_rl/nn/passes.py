@@ -195,7 +195,7 @@ class ChainPass:
             self.grads = self._gradient_memory()
 
     def _by_member(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
-        """Weight, its transpose and bias of every layer of every member; layers side by side are one, copied together."""
+        """Weight, its transpose and bias of every layer of every member; layers side by side are joined."""
         by_layer = []
         self.joined: list[tuple[Tensor, tuple[Tensor, ...], int]] = []
         for side_by_side in self.layers:

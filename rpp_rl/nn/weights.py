@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -90,7 +90,7 @@ class Weights:
                 self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
             self._set_pairs([tensor.detach() for tensor in self._graph])
         elif self._coefficients:
-            if self._basis is None or self.is_stale:
+            if self._basis is None or (self.is_stale and self._basis.is_stale):
                 self._basis = BasisProduct(self.layers, self._coefficients[0].dtype)
                 self._set_pairs(self._split(self._basis.product))
             self._basis.multiply(self._coefficients)
@@ -152,7 +152,12 @@ class Weights:
         return [tensor.detach() for part in parts for tensor in part]
 
     def _state(self) -> list[tuple[int, int]]:
-        return [(parameter._version, parameter.data_ptr()) for parameter in self.parameters]
+        return _versions(self.parameters)
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """What changes when tensors are written to, loaded or moved."""
+    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
 
 
 class BasisProduct:
@@ -172,11 +177,19 @@ class BasisProduct:
     def __init__(self, layers: Sequence[RPPLinear], dtype: torch.dtype) -> None:
         blocks = [block for layer in layers for block in layer.sparse_basis()]
         numbers = torch.empty(0, dtype=dtype).numpy().dtype
+        # Numerical bases are loaded with the parameters.
+        self.buffers = [buffer for layer in layers for buffer in layer.buffers()]
+        self.made_of = _versions(self.buffers)
         # scipy's annotations of sparse arrays promise less than they are.
         self.basis: Any = _by_rows(sparse.block_diag(blocks), numbers)
         self.transposed = _by_rows(self.basis.T, numbers)
         self.product = torch.empty(self.basis.shape[0], dtype=dtype)
         self.lookup = self._lookup()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a basis was loaded or moved since."""
+        return self.made_of != _versions(self.buffers)
 
     def _lookup(self) -> tuple[Tensor, Tensor] | None:
         """For each number of the product its place among factor · β, -factor · β and zero, if it is one of those."""

@@ -54,9 +54,7 @@ def test_a_gif_moves_and_keeps_the_pace(env, tmp_path):
 
 
 def test_an_mp4_has_the_same_frames(env, tmp_path):
-    ffmpeg = pytest.importorskip(
-        "imageio_ffmpeg", reason="not installed: pip install 'rpp_rl[video]'"
-    )
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="not installed: pip install 'rpp_rl[video]'")
 
     path = tmp_path / "ant.mp4"
     record_agent(untrained("Ant-v4"), env, path, seconds=0.4)

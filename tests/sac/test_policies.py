@@ -95,9 +95,16 @@ def test_plain_mode_has_the_networks_of_sb3():
     policy, _ = make_policy("Ant-v4", mode="mlp", head_scale=None)
     torch.manual_seed(0)
     reference = SACPolicy(policy.observation_space, policy.action_space, lambda _: 3e-4, net_arch=[64, 64])
-    ours, theirs = list(policy.parameters()), list(reference.parameters())
-    assert [p.shape for p in ours] == [p.shape for p in theirs]
+    assert [p.shape for p in policy.actor.parameters()] == [p.shape for p in reference.actor.parameters()]
+    ours, theirs = (list(p.actor.parameters()) for p in (policy, reference))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for own, *others in zip(
+        policy.critic.parameters(), *(q.parameters() for q in reference.critic.q_networks), strict=True
+    ):
+        assert own.shape == (2, *others[0].shape)
+        if own.ndim == 3:  # drawn from torch's own distribution, in another order
+            bound = own.shape[-1] ** -0.5
+            assert bound * (0.99 if own.numel() > 1000 else 0.5) < own.abs().max() <= bound
 
 
 def test_softplus_std_is_finite_with_finite_gradients():

@@ -8,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.save_util import save_to_pkl
@@ -43,12 +42,6 @@ def test_an_evaluation_before_the_first_update_changes_nothing():
     assert torch.equal(parameters(watched.learn(80)), alone)
 
 
-def test_plain_mode_trains_bit_for_bit_like_sb3():
-    ours = make_agent(mode="mlp", policy={"optimizer_kwargs": {"fused": False}}).learn(120)
-    theirs = SAC("MlpPolicy", "Ant-v4", policy_kwargs={"net_arch": [32, 32]}, seed=0, **SMALL).learn(120)
-    assert torch.equal(parameters(ours), parameters(theirs))
-
-
 @pytest.mark.parametrize(
     ("mode", "policy", "kwargs"),
     [
@@ -79,22 +72,6 @@ def test_every_kind_of_agent_learns(mode, policy, kwargs):
 
 def test_same_seed_same_agent():
     assert torch.equal(parameters(make_agent().learn(80)), parameters(make_agent().learn(80)))
-
-
-def test_prior_enters_the_gradient_as_minus_log_prior_per_datum():
-    agent = make_agent(actor_equiv_var=2.0, actor_residual_var=0.5, prior_n_data=7)
-    with torch.no_grad():
-        for p in agent.actor.parameters():
-            p.add_(torch.randn_like(p))
-    loss = agent.actor.get_action_dist_params(torch.randn(16, 27))[0].square().mean()
-    actor = list(agent.actor.parameters())
-    energy = agent.actor_prior.energy(agent.actor)
-    expected = torch.autograd.grad(loss + energy / 7, actor, retain_graph=True, allow_unused=True)
-    agent.actor.optimizer.step = lambda: None
-    agent._step(agent.actor, loss, agent.actor_prior)
-    for parameter, gradient in zip(actor, expected, strict=True):
-        if parameter.grad is not None:
-            assert torch.allclose(parameter.grad, gradient, rtol=1e-5, atol=1e-8)
 
 
 def test_small_residual_variance_keeps_the_agent_symmetric():
