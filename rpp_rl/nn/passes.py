@@ -57,26 +57,27 @@ def make_pass(
     alternating = all(isinstance(m, (RPPLinear, Pointwise)[i % 2]) for i, m in enumerate(trunk))
     if on_cpu and alternating and len(trunk) > 0 and cast(Pointwise, trunk[1]).activation in _BACKWARD:
         return ChainPass(weights, trunk, heads, keep=keep)
-    return AutogradPass(weights, function)
+    return AutogradPass(weights, function, keep=keep)
 
 
 class AutogradPass:
     """Passes through any network."""
 
-    def __init__(self, weights: Weights, function: Callable[[Tensor], Tensor]) -> None:
-        self.weights, self.function = weights, function
+    def __init__(self, weights: Weights, function: Callable[[Tensor], Tensor], *, keep: bool = True) -> None:
+        self.weights, self.function, self.keep = weights, function, keep
         of_layers = {id(p) for layer in weights.layers for p in layer.parameters()}
-        self.others = [p for p in weights.parameters if p.requires_grad and id(p) not in of_layers]
+        self.others = [p for p in weights.parameters if id(p) not in of_layers]
 
     def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
         """See `Pass`."""
         self.x = x.detach().requires_grad_(constant)
         self.leaves = [(w.detach(), b.detach()) for w, b in self.weights.pairs]
-        for tensor in (*self.others, *(tensor for pair in self.leaves for tensor in pair)):
+        others = [parameter for parameter in self.others if parameter.requires_grad]
+        for tensor in (*others, *(tensor for pair in self.leaves for tensor in pair)):
             tensor.requires_grad_(not constant)
-        with torch.enable_grad(), self.weights.used(self.leaves):
+        with torch.set_grad_enabled(self.keep), self.weights.used(self.leaves):
             self.y = self.function(self.x)
-        for parameter in self.others:
+        for parameter in others:
             parameter.requires_grad_(True)
         return self.y.detach()
 

@@ -75,20 +75,23 @@ class Weights:
         self._graph: list[Tensor] = []
         self._buffers: list[Pair] | None = None
         self._basis: BasisProduct | None = None
-        self._made_of: list[tuple[int, int]] | None = None
+        self._made_of: list[tuple[int, int, bool]] | None = None
 
     @property
     def is_stale(self) -> bool:
-        """Whether a parameter was loaded or moved since; a step of a fused optimiser leaves no trace."""
+        """Whether a parameter was loaded, moved or frozen since; a step of a fused optimiser leaves no trace."""
         return self._made_of != self._state()
 
+    # Enables gradients too: an evaluation may ask first, and the next update goes on with the same weights.
+    @torch.inference_mode(False)
     def make(self) -> None:
         """Make the weights from the parameters."""
         on_cpu = self.parameters[0].device.type == "cpu"
+        self._graph = []
         if self._coefficients and not on_cpu:
-            with torch.enable_grad():
-                self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
+            self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
             self._set_pairs([tensor.detach() for tensor in self._graph])
+            self._basis = None
         elif self._coefficients:
             if self._basis is None or (self.is_stale and self._basis.is_stale):
                 self._basis = BasisProduct(self.layers, self._coefficients[0].dtype)
@@ -122,22 +125,28 @@ class Weights:
     def pull_back(self, grads: list[Pair]) -> None:
         """Set the gradients of the parameters: B gets that of W, the coefficients get those of W in the basis.
 
+        Frozen parameters get none, as from autograd.
+
         Args:
             grads: The gradients of all weights and biases, in the order of `pairs`; they may be changed.
         """
         tensors = list(chain.from_iterable(grads))
         for parameter, grad in zip(self._residuals, tensors, strict=False):
-            parameter.grad = grad
-        if not self._coefficients:
+            parameter.grad = grad if parameter.requires_grad else None
+        coefficients = [parameter for parameter in self._coefficients if parameter.requires_grad]
+        if not coefficients:
             return
         if self._graph:
-            pulled = torch.autograd.grad(self._graph, self._coefficients, tensors)
+            made = [(tensor, grad) for tensor, grad in zip(self._graph, tensors, strict=True) if tensor.requires_grad]
+            pulled = torch.autograd.grad([tensor for tensor, _ in made], coefficients, [grad for _, grad in made])
         else:
             assert self._basis is not None
             flat = self._flat_grads if grads is self._buffers else torch.cat([tensor.flatten() for tensor in tensors])
             pieces = self._basis.project(flat).split([p.numel() for p in self._coefficients])
-            pulled = [piece.view(p.shape) for piece, p in zip(pieces, self._coefficients, strict=True)]
-        for parameter, grad in zip(self._coefficients, pulled, strict=True):
+            pulled = [
+                piece.view(p.shape) for piece, p in zip(pieces, self._coefficients, strict=True) if p.requires_grad
+            ]
+        for parameter, grad in zip(coefficients, pulled, strict=True):
             parameter.grad = grad
 
     @contextmanager
@@ -151,13 +160,13 @@ class Weights:
         parts = (self.pairs[part] if isinstance(part, int) else part for part in self._merged)
         return [tensor.detach() for part in parts for tensor in part]
 
-    def _state(self) -> list[tuple[int, int]]:
+    def _state(self) -> list[tuple[int, int, bool]]:
         return _versions(self.parameters)
 
 
-def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
-    """What changes when tensors are written to, loaded or moved."""
-    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int, bool]]:
+    """What changes when tensors are written to, loaded, moved or frozen."""
+    return [(tensor._version, tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
 
 
 class BasisProduct:

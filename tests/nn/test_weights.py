@@ -90,12 +90,19 @@ NETWORKS = {
 }
 
 
+def elsewhere(weights):
+    """Let weights believe that their parameters are on another device than the CPU."""
+    weights.parameters.insert(0, torch.empty(0, device="meta"))
+    return weights
+
+
+@pytest.mark.parametrize("place", [lambda weights: weights, elsewhere])
 @pytest.mark.parametrize("ensemble", [None, 2])
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_made_weights_and_pulled_gradients_are_those_of_every_layer(name, mode, ensemble, shake, tolerance):
+def test_made_weights_and_pulled_gradients_are_those_of_every_layer(name, mode, ensemble, place, shake, tolerance):
     net = shake(NETWORKS[name](mode=mode, ensemble=ensemble))
-    weights = Weights(net)
+    weights = place(Weights(net))
     for _ in range(2):  # the second time into the same memory
         weights.make()
         shake(net)
@@ -189,3 +196,43 @@ def test_loaded_bases_are_noticed(shake):
     for layer, (weight, bias) in zip(weights.layers, weights.pairs, strict=True):
         torch.testing.assert_close(weight, layer.weight().detach())
         torch.testing.assert_close(bias, layer.bias().detach())
+
+
+def test_weights_of_another_device_leave_nothing_behind(shake):
+    """There and back again."""
+    net = network(shake)
+    weights = Weights(net)
+    weights.make()
+    elsewhere(weights).make()
+    del weights.parameters[0]
+    shake(net)
+    weights.make()
+    for layer, (weight, bias) in zip(weights.layers, weights.pairs, strict=True):
+        torch.testing.assert_close(weight, layer.weight().detach())
+        torch.testing.assert_close(bias, layer.bias().detach())
+    for _ in range(2):  # a graph of gradients would serve once only
+        weights.pull_back([(torch.ones_like(weight), torch.ones_like(bias)) for weight, bias in weights.pairs])
+
+
+@pytest.mark.parametrize("place", [lambda weights: weights, elsewhere])
+@pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
+def test_frozen_parameters_get_no_gradients(mode, place, shake):
+    net = network(shake, mode)
+    weights = place(Weights(net))
+    weights.make()
+    net.head.requires_grad_(False)
+    assert weights.is_stale
+    weights.make()
+    weights.pull_back([(torch.ones_like(weight), torch.ones_like(bias)) for weight, bias in weights.pairs])
+    for name, parameter in net.named_parameters():
+        assert (parameter.grad is None) == name.startswith("head"), name
+
+
+def test_passes_without_gradients_keep_no_graph(shake):
+    net = network(shake)
+    weights = Weights(net)
+    weights.make()
+    for keep in (True, False):
+        one = AutogradPass(weights, net, keep=keep)
+        one.forward(torch.randn(5, 6))
+        assert one.y.requires_grad == keep
