@@ -10,6 +10,7 @@ import torch
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rpp_rl.nn import Prior, Weights, pathways
 from rpp_rl.nn.passes import make_pass
@@ -33,7 +34,7 @@ class FastUpdate:
 
     Args:
         agent: The agent whose networks are updated. If its networks are replaced, a new object is needed; loading
-            parameters into them is noticed.
+            parameters into them is noticed, and so are steps of their optimisers by others.
     """
 
     def __init__(self, agent: RPPSAC) -> None:
@@ -43,6 +44,7 @@ class FastUpdate:
         self.actor_weights, self.critic_weights = Weights(self.actor), Weights(self.critic)
         self.target_weights = Weights(self.target)
         self.target_parameters = list(self.target.parameters())
+        self.step_counts: dict[nn.Module, list[int]] = {}
         self.pathways = {network: pathways(network) for network in (self.actor, self.critic)}
         actor, critic, target = self.actor, self.critic, self.target
         heads = [actor.mu, actor.log_std]
@@ -57,16 +59,24 @@ class FastUpdate:
         self.one_transform = not self.norms and self.policy.mode == self.policy.critic_mode
 
     def refresh(self) -> None:
-        """Make the weights again if the parameters were loaded or moved since."""
-        for weights in (self.actor_weights, self.critic_weights, self.target_weights):
-            if weights.is_stale:
-                weights.make()
+        """Make the weights again if somebody else changed the parameters."""
+        self._refresh(self.actor, self.actor_weights)
+        self._refresh(self.critic, self.critic_weights)
+        if self.target_weights.is_stale:
+            self.target_weights.make()
+
+    def _refresh(self, network: Any, weights: Weights) -> None:  # noqa: ANN401
+        if weights.is_stale or self.step_counts.get(network) != _step_counts(network.optimizer):
+            self._make(network, weights)
+
+    def _make(self, network: Any, weights: Weights) -> None:  # noqa: ANN401
+        weights.make()
+        self.step_counts[network] = _step_counts(network.optimizer)
 
     @contextmanager
     def acting(self) -> Iterator[None]:
         """Let the actor compute with the weights that are there."""
-        if self.actor_weights.is_stale:
-            self.actor_weights.make()
+        self._refresh(self.actor, self.actor_weights)
         with self.actor_weights.used():
             yield
 
@@ -144,4 +154,9 @@ class FastUpdate:
         adam.step(network.optimizer, decays)
         for parameter in weights.parameters:
             parameter.grad = None
-        weights.make()
+        self._make(network, weights)
+
+
+def _step_counts(optimizer: Optimizer) -> list[int]:
+    """What every step changes: a fused one counts itself, but not the versions of the parameters."""
+    return [state["step"]._version for state in optimizer.state.values() if isinstance(state.get("step"), Tensor)]

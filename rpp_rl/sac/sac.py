@@ -167,6 +167,10 @@ class RPPSAC(SAC):
         buffer = self.replay_buffer
         return 1 if buffer is None else max(buffer.size() * buffer.n_envs, 1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The parts of the update share memory, which copies and pickles of them would not; it is made anew.
+        return {**vars(self), "_update": None}
+
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_update", "_losses"]
 

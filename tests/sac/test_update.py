@@ -1,5 +1,8 @@
 """The fast update against the plain one, and both parts against Stable-Baselines3."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,8 @@ from stable_baselines3.common.logger import configure
 from torch.nn.utils import parameters_to_vector
 
 import envs_reps
+from rpp_rl.nn import Weights
+from rpp_rl.nn.passes import AutogradPass
 from rpp_rl.sac import RPPSAC, adam
 from rpp_rl.sac.plain_update import plain_follow_critic, plain_update
 from rpp_rl.sac.squashed import SquashedSample, log_std_of
@@ -91,6 +96,23 @@ def test_a_hundred_fast_updates_are_those_of_the_formulas(kind):
     assert (ours - expected).norm() < 1e-4 * (expected - before).norm()
 
 
+@pytest.mark.parametrize("kind", ["rpp", "mlp", "emlp", "policy only", "normalised"])
+def test_updates_on_another_device_are_those_of_the_formulas(kind, monkeypatch):
+    """The weights are only told that they are elsewhere, so that the way of accelerators is tested without one."""
+
+    class Elsewhere(Weights):
+        def __init__(self, module):
+            super().__init__(module)
+            self.parameters.insert(0, torch.empty(0, device="meta"))
+
+    monkeypatch.setattr("rpp_rl.sac.fast_update.Weights", Elsewhere)
+    fast, plain = make_agent(**KINDS[kind]), make_agent(**KINDS[kind])
+    before = parameters(fast)
+    ours, expected = update(fast, 30, fast=True), update(plain, 30, fast=False)
+    assert isinstance(fast._fast_update.actor_pass, AutogradPass), "control: the other way"
+    assert (ours - expected).norm() < 1e-4 * (expected - before).norm()
+
+
 def test_other_noise_makes_other_agents():
     """Negative control: the agreement above is not for want of movement."""
     before = parameters(make_agent())
@@ -150,6 +172,51 @@ def test_loaded_parameters_are_noticed():
     assert not np.allclose(after, before, atol=1e-3)
 
 
+def test_steps_of_others_are_noticed():
+    """Fused optimisers leave the versions of parameters as they are."""
+    agent = make_agent()
+    obs = np.random.default_rng(0).normal(size=(5, 17))
+    before, _ = agent.predict(obs, deterministic=True)
+    for _ in range(20):
+        plain_update(agent, agent.replay_buffer.sample(64))
+        after, _ = agent.predict(obs, deterministic=True)
+        expected, _ = agent.policy.predict(obs, deterministic=True)
+        np.testing.assert_allclose(after, expected, atol=1e-6)
+    assert not np.allclose(after, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["rpp", "bilinear"])
+def test_acting_in_inference_mode_does_not_touch_the_training(kind):
+    watched = make_agent(**KINDS[kind])
+    with torch.inference_mode():
+        watched.predict(np.zeros((1, 17)), deterministic=True)
+    assert torch.equal(update(watched, 3, fast=True), update(make_agent(**KINDS[kind]), 3, fast=True))
+
+
+@pytest.mark.parametrize("kind", ["rpp", "mlp", "bilinear"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent))])
+def test_copies_of_agents_learn_as_they_do(kind, copied):
+    agent = make_agent(**KINDS[kind])
+    update(agent, 3, fast=True)
+    agent.env = None
+    twin = copied(agent)
+    assert torch.equal(update(twin, 3, fast=True), update(agent, 3, fast=True))
+
+
+@pytest.mark.parametrize("kind", ["rpp", "mlp", "bilinear", "normalised"])
+def test_frozen_parameters_stay(kind):
+    fast, plain = make_agent(**KINDS[kind]), make_agent(**KINDS[kind])
+    for agent in (fast, plain):
+        agent.predict(np.zeros((1, 17)))
+        for network in (agent.actor.latent_pi, agent.critic.q_ensemble.head):
+            network.requires_grad_(False)
+    frozen = [*fast.actor.latent_pi.parameters(), *fast.critic.q_ensemble.head.parameters()]
+    values, before = [parameter.clone() for parameter in frozen], parameters(fast)
+    ours, expected = update(fast, 20, fast=True), update(plain, 20, fast=False)
+    assert all(torch.equal(parameter, value) for parameter, value in zip(frozen, values, strict=True))
+    assert (ours - expected).norm() < 1e-4 * (expected - before).norm()
+
+
 @pytest.mark.parametrize("std", ["exp", "softplus"])
 def test_squashed_samples_are_those_of_sb3_with_their_gradients(std):
     torch.manual_seed(0)
@@ -171,14 +238,14 @@ def test_squashed_samples_are_those_of_sb3_with_their_gradients(std):
     torch.testing.assert_close(ours, heads.grad[:20], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("amsgrad", [False, True])
-def test_steps_are_those_of_adam_with_the_prior_in_the_gradient(amsgrad):
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"decoupled_weight_decay": True}], ids=str)
+def test_steps_are_those_of_adam_with_the_prior_in_the_gradient(options):
     torch.manual_seed(0)
     start = [torch.randn(5, 3), torch.randn(7)]
     pairs = []
     for is_ours in (True, False):
         parameters = [torch.nn.Parameter(value.clone()) for value in start]
-        optimizer = torch.optim.Adam(parameters, fused=True, amsgrad=amsgrad, weight_decay=0.1)
+        optimizer = torch.optim.Adam(parameters, fused=True, weight_decay=0.1, **options)
         torch.manual_seed(1)
         for _ in range(5):
             for parameter in parameters:
