@@ -186,9 +186,8 @@ class BasisProduct:
     def __init__(self, layers: Sequence[RPPLinear], dtype: torch.dtype) -> None:
         blocks = [block for layer in layers for block in layer.sparse_basis()]
         numbers = torch.empty(0, dtype=dtype).numpy().dtype
-        # Numerical bases are loaded with the parameters.
-        self.buffers = [buffer for layer in layers for buffer in layer.buffers()]
-        self.made_of = _versions(self.buffers)
+        self.layers = layers
+        self.made_of = self._state()
         # scipy's annotations of sparse arrays promise less than they are.
         self.basis: Any = _by_rows(sparse.block_diag(blocks), numbers)
         self.transposed = _by_rows(self.basis.T, numbers)
@@ -198,7 +197,11 @@ class BasisProduct:
     @property
     def is_stale(self) -> bool:
         """Whether a basis was loaded or moved since."""
-        return self.made_of != _versions(self.buffers)
+        return self.made_of != self._state()
+
+    def _state(self) -> list[tuple[int, int, bool]]:
+        # Numerical bases are loaded with the parameters; other tensors take their place when they are moved.
+        return _versions(buffer for layer in self.layers for buffer in layer.buffers())
 
     def _lookup(self) -> tuple[Tensor, Tensor] | None:
         """For each number of the product its place among factor · β, -factor · β and zero, if it is one of those."""

@@ -66,8 +66,13 @@ def test_weights_notice_what_is_loaded_or_moved(shake):
     net.load_state_dict(net.state_dict())
     assert weights.is_stale
     weights.make()
-    net.double()
-    assert weights.is_stale
+    for to_other_type in (net.double, net.float):
+        to_other_type()
+        assert weights.is_stale
+        weights.make()
+        for layer, (weight, bias) in zip(weights.layers, weights.pairs, strict=True):
+            torch.testing.assert_close(weight, layer.weight().detach())
+            torch.testing.assert_close(bias, layer.bias().detach())
 
 
 def test_sharing_ends_with_the_block_and_merged_networks_have_nothing_to_share(shake):
