@@ -31,8 +31,8 @@ class Pass(Protocol):
         """Set the gradients of the parameters, given that of the outputs."""
         ...
 
-    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
-        """The gradient of the input's columns from ``first`` on, given that of the outputs."""
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "rows columns"]:
+        """The gradient of the input's columns from ``first`` on, given that of the outputs, for as many rows."""
         ...
 
 
@@ -86,7 +86,7 @@ class AutogradPass:
         torch.autograd.backward(self.y, _padded(grad, self.y))
         self.weights.pull_back([(cast(Tensor, w.grad), cast(Tensor, b.grad)) for w, b in self.leaves])
 
-    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "rows columns"]:
         """See `Pass`."""
         torch.autograd.backward(self.y, _padded(grad, self.y))
         assert self.x.grad is not None
@@ -99,7 +99,7 @@ def _padded(grad: Tensor, y: Tensor) -> Tensor:
 
 
 class ChainPass:
-    """Passes through linear maps and functions of one number in turns, without autograd and without new memory.
+    """Passes through linear maps and functions of one number in turns, without autograd and with little new memory.
 
     Members of an ensemble follow each other, because what one of them needs fits into the cache of a processor.
     """
@@ -144,7 +144,7 @@ class ChainPass:
         self.weights.pull_back(self.buffers)
 
     @torch.no_grad()
-    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "batch columns"]:
+    def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "rows columns"]:
         """See `Pass`."""
         columns = self.x[: grad.shape[-2], first:]
         total = torch.zeros_like(columns, memory_format=torch.contiguous_format)

@@ -54,7 +54,7 @@ class Weights:
         module: The network.
 
     Attributes:
-        pairs: W and b of every layer, without gradients; on a CPU always the same memory.
+        pairs: W and b of every layer, without gradients; on a CPU the same memory until parameters are loaded or moved.
     """
 
     def __init__(self, module: nn.Module) -> None:
