@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
-from torch.optim.adam import adam
+
+operators: Any = torch  # torch's stubs do not know the operators that its optimisers are made of
 
 
 def is_plain(optimizer: Optimizer) -> bool:
-    """Whether `step` can do without ``optimizer.step()``: an Adam of torch with one group and without hooks."""
+    """Whether `step` can do without ``optimizer.step()``: a fused Adam of torch with one group and without hooks."""
     hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    groups = optimizer.param_groups
-    return type(optimizer) is Adam and len(groups) == 1 and not groups[0]["maximize"] and not hooks
+    if type(optimizer) is not Adam or len(optimizer.param_groups) > 1 or hooks:
+        return False
+    group = optimizer.param_groups[0]
+    variants = ("maximize", "capturable", "decoupled_weight_decay")
+    return bool(group["fused"]) and isinstance(group["lr"], float) and not any(group.get(key) for key in variants)
 
 
 @torch.no_grad()
@@ -40,28 +44,26 @@ def step(optimizer: Optimizer, decays: Sequence[tuple[Sequence[Tensor], float]] 
     rest = [parameter for parameter in group["params"] if id(parameter) not in decayed]
     for parameters, factor in (*decays, (rest, 0.0)):
         if parameters:
-            _adam(group, optimizer.state, parameters, group["weight_decay"] + factor)
+            _fused_step(group, optimizer.state, parameters, group["weight_decay"] + factor)
 
 
-def _adam(group: dict[str, Any], states: Any, parameters: Sequence[Any], weight_decay: float) -> None:  # noqa: ANN401
+def _fused_step(group: dict[str, Any], states: Any, parameters: Sequence[Tensor], weight_decay: float) -> None:  # noqa: ANN401
     """One step of some parameters; weight decay is added to gradients, as the gradient of a Gaussian prior is."""
-    beta1, beta2 = group["betas"]
     own = [states[parameter] for parameter in parameters]
-    adam(
+    steps = [state["step"] for state in own]
+    operators._foreach_add_(steps, 1)
+    operators._fused_adam_(
         list(parameters),
         [parameter.grad for parameter in parameters],
         [state["exp_avg"] for state in own],
         [state["exp_avg_sq"] for state in own],
         [state["max_exp_avg_sq"] for state in own] if group["amsgrad"] else [],
-        [state["step"] for state in own],
-        foreach=group["foreach"],
-        fused=group["fused"],
-        capturable=group["capturable"],
-        amsgrad=group["amsgrad"],
-        beta1=beta1,
-        beta2=beta2,
+        steps,
         lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
         weight_decay=weight_decay,
         eps=group["eps"],
+        amsgrad=group["amsgrad"],
         maximize=False,
     )
