@@ -16,14 +16,14 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rpp_rl.cli.curves import ERROR, equivariance_errors
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 COLUMNS = ("exp_name", "env_name", "seed", "metric", "env_step", "value")
 RETURN = "eval/mean_reward"
-ERROR = "rpp/actor_mean_error"
 NAMES = {"sac": "SAC", "rpp_sac": "RPP-SAC", "emlp_sac": "EMLP-SAC"}
 COLOURS = {"sac": "tab:gray", "rpp_sac": "tab:blue", "emlp_sac": "tab:orange"}
 
@@ -38,14 +38,7 @@ def read_run(folder: Path) -> list[Row]:
     evaluations = np.load(folder / "evaluations.npz")
     means = evaluations["results"].mean(axis=1)
     rows: list[Row] = [(*key, RETURN, int(t), float(m)) for t, m in zip(evaluations["timesteps"], means, strict=True)]
-    errors: dict[int, list[float]] = {}
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    for tag in events.Tags()["scalars"]:
-        if tag.startswith(ERROR):
-            for event in events.Scalars(tag):
-                errors.setdefault(event.step, []).append(event.value)
-    return rows + [(*key, ERROR, step, float(np.mean(values))) for step, values in sorted(errors.items())]
+    return rows + [(*key, ERROR, step, error) for step, error in equivariance_errors(folder).items()]
 
 
 def versions(folder: Path) -> str:

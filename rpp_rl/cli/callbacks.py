@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
@@ -20,7 +19,6 @@ from tqdm import tqdm
 
 from rpp_rl.cli.checkpoint import save_agent, save_checkpoint
 from rpp_rl.cli.run_folder import RunFolder
-from rpp_rl.nn import shared_weights
 from rpp_rl.sac import RPPSAC
 
 
@@ -132,10 +130,9 @@ class Evaluation(Periodic):
 
     def act(self) -> None:
         """Evaluate the agent."""
-        with torch.no_grad(), shared_weights(self.model.actor):
-            returns, lengths = evaluate_policy(
-                self.model, self.envs, self.n_episodes, callback=self.check_stop, return_episode_rewards=True
-            )
+        returns, lengths = evaluate_policy(
+            self.model, self.envs, self.n_episodes, callback=self.check_stop, return_episode_rewards=True
+        )
         n_steps, mean, std = self.model.num_timesteps, float(np.mean(returns)), float(np.std(returns))
         self.timesteps.append(n_steps)
         self.results.append(np.asarray(returns))
