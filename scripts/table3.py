@@ -230,7 +230,7 @@ def _markdown(rows: Sequence[Row], results: Sequence[Row]) -> Iterator[str]:
         for size in SIZES:
             chosen = [r for r in rows if (r["metric"], r["data"]) == (metric, data)]
             chosen = [r for r in chosen if r["mode"] == "mlp" or r["size"] == size]
-            if any(r["size"] == size for r in chosen):
+            if any(r["size"] == size for r in chosen if r["mode"] != "mlp"):
                 yield from _table(f"{title}; trained on {data} data, at equal {size}", chosen)
     yield from _models(rows)
 
