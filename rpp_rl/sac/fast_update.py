@@ -1,4 +1,4 @@
-"""The update of `plain_update` without its overhead; on a CPU most of the time left is matrix products."""
+"""The update of `plain_update` without its overhead; on a CPU most of the time that is left is matrix products."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ foreach: Any = torch  # torch's stubs do not know the functions on lists
 class FastUpdate:
     """One gradient step after another, equal to those of `plain_update` up to rounding.
 
-    What makes it fast: all critics in one product per layer; W = A + B made once per step and used by every pass until
-    the next step, by acting and by the targets; losses whose gradients are written down; no gradient of weights that
-    are not stepped; observations transformed once.
+    What makes it fast: W = A + B made once per step and used by every pass until the next step, by acting and by the
+    targets; passes without autograd where that is possible (see `rpp_rl.nn.passes`); losses whose gradients are
+    written down; no gradient of weights that are not stepped; observations transformed once.
 
     Args:
         agent: The agent whose networks are updated. If its networks are replaced, a new object is needed; loading
