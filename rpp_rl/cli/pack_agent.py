@@ -71,7 +71,7 @@ def pack(run: RunFolder, n_episodes: int, seed: int, *, last: bool) -> Agent:
         config = sac_config(load_yaml(run.config))
     timesteps, returns, _ = run.load_evaluations()
     if not len(timesteps):
-        raise UserError(f"{run.path} has no evaluations yet, so nothing is known about its learning")
+        raise UserError(f"{run.path} has no evaluations yet; train for longer or with a smaller --eval-freq")
     result = evaluate(agent, config.env, config.env_kwargs, n_episodes, seed=seed)
     agent.config = dataclasses.replace(config, **{name: _default(name) for name in OF_THE_MACHINE}).to_dict()
     agent.card = {

@@ -155,7 +155,7 @@ def split(
         raise ValueError(
             f"expected {n_test} test trajectories of {test_length} steps, but {len(episodes)} episodes of at most "
             f"{max(map(len, episodes.actions))} steps hold {n_windows.sum()}: collect more data or ask for fewer or "
-            "shorter ones"
+            "shorter ones (n_test, test_length)"
         )
     fewest = int(np.searchsorted(np.cumsum(n_windows[long_enough]), n_test)) + 1
     n_held_out = max(fewest, min(n_test, len(long_enough) // 10))
@@ -164,7 +164,7 @@ def split(
     if not rest:
         raise ValueError(
             f"the {n_test} test trajectories of {test_length} steps take all {len(episodes)} episodes and leave none "
-            "to learn from: collect more data or ask for fewer or shorter ones"
+            "to learn from: collect more data or ask for fewer or shorter ones (n_test, test_length)"
         )
     train = episodes.subset(rest).sample_windows(chunk_length, n_chunks, rng)
     return train, episodes.subset(held_out).sample_windows(test_length, n_test, rng)
