@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 
@@ -159,10 +160,11 @@ def _run_pickles(path: Path, device: str) -> SACPolicy:
     """The policy of a trusted file, built as Stable-Baselines3 does."""
     kinds = (ValueError, TypeError, KeyError, RuntimeError, AttributeError, ImportError, AssertionError)
     with refusing(path, *kinds):
-        data, params, _ = load_from_zip_file(path, device=device)
+        where = get_device(device)
+        data, params, _ = load_from_zip_file(path, device=where)
         if data is None or not issubclass(data["policy_class"], SACPolicy):
             raise AgentError(f"{path}: expected an agent of SAC, got another kind")
         spaces = data["observation_space"], data["action_space"]
         policy = data["policy_class"](*spaces, lambda _: 0.0, **data["policy_kwargs"])
         policy.load_state_dict(cast(dict[str, Tensor], params["policy"]))
-        return policy.to(device)
+        return policy.to(where)

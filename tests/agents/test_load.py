@@ -147,7 +147,7 @@ def test_a_zip_file_from_elsewhere_needs_trust(plain, tmp_path):
     path, model = plain
     with pytest.raises(AgentError, match=r"has a policy of stable_baselines3.*pickled code.*anything.*trust=True"):
         load_agent(path)
-    agent = load_agent(path, trust=True, device="cpu")
+    agent = load_agent(path, trust=True)
     obs = visited(ENV)
     np.testing.assert_allclose(agent.predict(obs)[0], model.predict(obs, deterministic=True)[0], atol=1e-6)
     with pytest.raises(AgentError, match="only policies of this package can be saved"):
