@@ -33,10 +33,10 @@ import envs_reps
 from rpp_rl.cli.arguments import KeyValues
 from rpp_rl.cli.errors import UserError, command, user_input
 from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.cli.train_model import divide
 from rpp_rl.cli.train_model import run as train_model
 from rpp_rl.config import merged_settings
 from rpp_rl.dynamics import Episodes, Trajectories, load_model, read_episodes, write_episodes
-from rpp_rl.dynamics.data import split
 from rpp_rl.dynamics.evaluation import HORIZONS, evaluate
 from rpp_rl.dynamics.files import MODEL_FILE, read_model
 from rpp_rl.dynamics.metrics import smoothed
@@ -193,14 +193,7 @@ def _finish(status: int) -> None:
 
 def _held_out(raw: Episodes, config: ModelConfig) -> Trajectories:
     """The test trajectories of a run on the data as they are, which those on smoothed data have held out too."""
-    return split(
-        raw,
-        n_chunks=config.n_chunks,
-        chunk_length=config.chunk_length,
-        n_test=config.n_test,
-        test_length=config.test_length,
-        seed=config.data_seed,
-    )[1]
+    return divide(raw, config)[1]
 
 
 def _report(out: Path, report: Path) -> None:

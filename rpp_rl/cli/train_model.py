@@ -123,20 +123,25 @@ def _specification(config: ModelConfig) -> EnvSpec:
     return dataclasses.replace(spec, env_id=config.env)
 
 
+def divide(episodes: Episodes, config: ModelConfig) -> tuple[Trajectories, Trajectories]:
+    """Chunks to learn from and trajectories to test with, as the settings say."""
+    return split(
+        episodes,
+        n_chunks=config.n_chunks,
+        chunk_length=config.chunk_length,
+        n_test=config.n_test,
+        test_length=config.test_length,
+        seed=config.data_seed,
+    )
+
+
 def _data(config: ModelConfig, spec: EnvSpec) -> tuple[Trajectories, Trajectories, str]:
     """Chunks, test trajectories, and the checksum of what they were cut from."""
     if config.buffer is None:
         raise ValueError("no data given: add --buffer FILE, such as the replay_buffer.pkl of a run of train-sac")
     episodes = _episodes(config.buffer, config.env, spec)
     if config.test_buffer is None:
-        train, test = split(
-            episodes,
-            n_chunks=config.n_chunks,
-            chunk_length=config.chunk_length,
-            n_test=config.n_test,
-            test_length=config.test_length,
-            seed=config.data_seed,
-        )
+        train, test = divide(episodes, config)
     else:
         others = _episodes(config.test_buffer, config.env, spec)
         require_disjoint(episodes, others)

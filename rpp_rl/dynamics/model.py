@@ -60,7 +60,8 @@ class TransitionModel(nn.Module):
         super().__init__()
         if head not in get_args(Head):
             raise ValueError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
-        self.spec, self.mode, self.ensemble, self.head = spec, mode, ensemble, head
+        self.mode: Mode = mode
+        self.spec, self.ensemble, self.head = spec, ensemble, head
         self.widths, self.hidden, self.activation = tuple(widths), hidden, activation
         kind = hidden or ("regular" if spec.group.is_finite else "uniform")
         self.rep_in, self.rep_out = spec.obs_rep + spec.action_rep, spec.obs_rep

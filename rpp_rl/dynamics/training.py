@@ -62,9 +62,7 @@ class Trainer:
         self.states, self.actions = self._encoded(train)
         model.fit_scaling(self.states, self.actions)
         self.test_states, self.test_actions = self._encoded(test.episodes().windows(train.time))
-        self.prior = Prior(
-            None if model.mode == "mlp" else prior.equiv_var, prior.residual_var if model.mode == "rpp" else None
-        )
+        self.prior = prior.of_mode(model.mode)
         self.pathways, self.n_data = pathways(model), len(train) * train.time
         self.batch_size = min(batch_size, len(train))
         self.epoch, self.history = 0, np.zeros((0, 2))

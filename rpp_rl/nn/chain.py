@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from rpp_rl.nn.linear import linear
 from rpp_rl.nn.nonlinearity import ACTIVATIONS
 
 aten: Any = torch.ops.aten
@@ -37,10 +38,7 @@ class Chain(Function):
             [],
         )
         for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
-            if has_members:
-                y = torch.baddbmm(bias.unsqueeze(1), layer_inputs[-1], weight.transpose(1, 2))
-            else:
-                y = torch.addmm(bias, layer_inputs[-1], weight.t())
+            y = linear(layer_inputs[-1], weight, bias)
             if activation == "silu":
                 pre_activations.append(y)
                 y = ACTIVATIONS[activation](y)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rpp_rl.nn.linear import RPPLinear
+from rpp_rl.nn.linear import Mode, RPPLinear
 
 Pathways = tuple[list[nn.Parameter], list[nn.Parameter]]
 """The parameters of the equivariant and of the residual pathway."""
@@ -39,6 +39,10 @@ class Prior:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, or null for no prior, got {value}")
+
+    def of_mode(self, mode: Mode) -> Prior:
+        """What of it counts in networks of a mode: alone, the free pathway is no residual and has no prior."""
+        return Prior(None if mode == "mlp" else self.equiv_var, self.residual_var if mode == "rpp" else None)
 
     def energy(self, module: nn.Module) -> Tensor:
         """−log p of the parameters of ``module``, up to a constant; add it to a loss divided by the number of data."""

@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from rpp_rl.nn.linear import RPPLinear
+from rpp_rl.nn.prior import pathways
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
 
@@ -66,12 +67,7 @@ class Weights:
         self._merged = [
             number[m] if isinstance(m, RPPLinear) else list(m.parameters(recurse=False)) for m in module.modules()
         ]
-        self._coefficients = [
-            p for layer in self.layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None
-        ]
-        self._residuals = [
-            p for layer in self.layers for p in (layer.residual_weight, layer.residual_bias) if p is not None
-        ]
+        self._coefficients, self._residuals = pathways(module)
         self._graph: list[Tensor] = []
         self._buffers: list[Pair] | None = None
         self._basis: BasisProduct | None = None

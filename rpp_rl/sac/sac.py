@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
 from torch.optim import Adam
 
-from rpp_rl.nn import Mode, Prior
+from rpp_rl.nn import Prior
 from rpp_rl.sac.fast_update import FastUpdate
 from rpp_rl.sac.networks import RPPActor, RPPCritic
 from rpp_rl.sac.policies import RPPSACPolicy
@@ -84,12 +84,12 @@ class RPPSAC(SAC):
     @property
     def actor_prior(self) -> Prior:
         """The prior of the actor's parameters."""
-        return _prior(self.policy.mode, self.actor_equiv_var, self.actor_residual_var)
+        return Prior(self.actor_equiv_var, self.actor_residual_var).of_mode(self.policy.mode)
 
     @property
     def critic_prior(self) -> Prior:
         """The prior of the critics' parameters."""
-        return _prior(self.policy.critic_mode, self.critic_equiv_var, self.critic_residual_var)
+        return Prior(self.critic_equiv_var, self.critic_residual_var).of_mode(self.policy.critic_mode)
 
     def _setup_model(self) -> None:
         for equiv_var, residual_var in (
@@ -231,7 +231,3 @@ class _Losses:
         means = {key: float(value) / self.count for key, value in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
-
-
-def _prior(mode: Mode, equiv_var: float | None, residual_var: float | None) -> Prior:
-    return Prior(None if mode == "mlp" else equiv_var, residual_var if mode == "rpp" else None)
