@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from rpp_rl.nn import Prior, Weights, pathways
 from rpp_rl.nn.passes import make_pass
+from rpp_rl.nn.products import fast_products
 from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPCritic
@@ -81,6 +82,7 @@ class FastUpdate:
             yield
 
     @torch.no_grad()
+    @fast_products()
     def __call__(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
         """Step temperature, critics and actor on a batch; returns their losses, which nobody has read yet."""
         self.refresh()
