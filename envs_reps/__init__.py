@@ -67,7 +67,7 @@ def default_group(env_id: str) -> str:
         ValueError: If the environment has no specification.
     """
     specs = _specs(env_id)
-    exact = [name for name, spec in specs.items() if all(record.is_exact for record in spec.generators)]
+    exact = [name for name, spec in specs.items() if spec.is_exact]
     return max(exact, key=lambda name: _size(specs[name]), default=next(iter(specs)))
 
 

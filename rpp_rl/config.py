@@ -69,6 +69,9 @@ class SACConfig(Settings):
     )
     device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
     num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
+    strict_float32: bool = setting(
+        False, "multiply by the library that never rounds to less on any processor, even where another is as accurate"
+    )
     n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)
     vec_env: Literal["dummy", "subproc"] = setting(
         "subproc", "step several environments in this process, or in one process each while the networks are updated"
@@ -111,9 +114,13 @@ class SACConfig(Settings):
     )
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
     actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; null for none")
-    actor_residual_var: float | None = setting(1e-5, "prior variance of the actor's residual pathway; null for none")
+    actor_residual_var: float | Literal["auto"] | None = setting(
+        "auto", "prior variance of the actor's residual pathway; null for none, auto for one that fits the symmetry"
+    )
     critic_equiv_var: float | None = setting(None, "prior variance of the critics' equivariant pathway; null for none")
-    critic_residual_var: float | None = setting(1e-5, "prior variance of the critics' residual pathway; null for none")
+    critic_residual_var: float | Literal["auto"] | None = setting(
+        "auto", "prior variance of the critics' residual pathway; null for none, auto for one that fits the symmetry"
+    )
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )

@@ -24,6 +24,7 @@ FLAGS = {
     "seed": ("--seed",),
     "device": ("--device",),
     "num_threads": ("--num-threads",),
+    "strict_float32": ("--strict-float32",),
     "n_envs": ("--num-envs",),
     "vec_env": ("--vec-env",),
     "log_folder": ("-f", "--log-folder"),
@@ -45,7 +46,7 @@ TEXT = {
     "log_folder": "FOLDER",
     "tensorboard_log": "FOLDER",
 }
-SWITCHES = {"policy_only", "save_replay_buffer", "equal_parameters"}
+SWITCHES = {"policy_only", "strict_float32", "save_replay_buffer", "equal_parameters"}
 MAPPINGS = {"env_kwargs"}
 
 RESUMABLE = {"n_timesteps", "device", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}

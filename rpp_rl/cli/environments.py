@@ -26,6 +26,7 @@ from rpp_rl.cli.finite import FiniteVecEnv
 from rpp_rl.config import SACConfig
 from rpp_rl.envs.files import read_spec
 from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.nn.products import set_strict_float32
 from rpp_rl.weights import SUFFIX
 
 
@@ -160,6 +161,18 @@ def check_device(device: str) -> None:
         torch.zeros(1, device="cpu" if device == "auto" else device).item()  # "meta" exists but holds no numbers
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def prepare_torch(device: str, num_threads: int, *, strict_float32: bool) -> None:
+    """Let torch use so many threads, and fast products or none but the plainest (see `rpp_rl.nn.products`).
+
+    Raises:
+        UserError: If the device cannot be used.
+    """
+    check_device(device)
+    # By default one thread: networks this small gain little from more, and several runs on one machine lose much.
+    torch.set_num_threads(num_threads)
+    set_strict_float32(strict_float32)
 
 
 def _check_known(env_id: str) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 import envs_reps
 from rpp_rl.cli.arguments import add_settings, settings_from
 from rpp_rl.cli.callbacks import Interrupted, StopWish, report
-from rpp_rl.cli.environments import check_device
+from rpp_rl.cli.environments import prepare_torch
 from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
 from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.dynamics.data import Episodes, Trajectories, require_disjoint, split
@@ -43,6 +43,7 @@ FLAGS = {
     "seed": ("--seed",),
     "device": ("--device",),
     "num_threads": ("--num-threads",),
+    "strict_float32": ("--strict-float32",),
     "log_folder": ("-f", "--log-folder"),
     "tensorboard_log": ("-tb", "--tensorboard-log"),
     "save_freq": ("--save-freq",),
@@ -84,8 +85,7 @@ def run(config: ModelConfig, folder: RunFolder | None = None, *, command_line: s
         UserError: If a setting does not fit the data or the machine, or the training diverges.
         OSError: If a file cannot be read or written.
     """
-    check_device(config.device)
-    torch.set_num_threads(config.num_threads)
+    prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
     with user_input(ValueError):
         spec = _specification(config)
         train, test, checksum = _data(config, spec)

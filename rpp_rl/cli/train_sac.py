@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -17,7 +16,7 @@ from rpp_rl.cli.arguments import RESUMABLE, settings_from, train_sac_parser
 from rpp_rl.cli.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, rewind, save_agent
 from rpp_rl.cli.continuation import continued_settings, take_over
-from rpp_rl.cli.environments import check_device, derived_seed, make_vec_env, specification
+from rpp_rl.cli.environments import derived_seed, make_vec_env, prepare_torch, specification
 from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
 from rpp_rl.cli.finite import naming_divergence
 from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
@@ -82,9 +81,7 @@ def run(
         UserError: If a setting does not fit the environment or the machine.
         OSError: If a file cannot be read or written.
     """
-    check_device(config.device)
-    # One thread: networks this small gain little from more, and several runs on one machine lose much by them.
-    torch.set_num_threads(config.num_threads)
+    prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
     seed = secrets.randbelow(2**31) if config.seed is None else config.seed
     config = dataclasses.replace(config, seed=seed)
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.nn import Prior, RPPLinear, pathways
+from rpp_rl.nn.products import fast_products
 
 PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
 """The variances of arXiv:2112.01388, appendix C.4."""
@@ -73,6 +74,7 @@ class Trainer:
             with torch.cuda.device(self.device):
                 self.graph = self._capture()
 
+    @fast_products()
     def run_epoch(self) -> None:
         """Go through the data once, in a new order.
 
@@ -92,6 +94,7 @@ class Trainer:
         self.epoch += 1
 
     @torch.no_grad()
+    @fast_products()
     def test_loss(self) -> float:
         """The loss on the test trajectories, cut to the length of the chunks."""
         data = (tensor.expand(*self._members, *tensor.shape) for tensor in (self.test_states, self.test_actions))

@@ -98,6 +98,11 @@ class EnvSpec:
         _require_relations(self.group, (block.rep for block in (*self.observation.blocks, *self.action.blocks)))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether every generator is an exact symmetry of dynamics, reward and termination."""
+        return all(record.is_exact for record in self.generators)
+
+    @property
     def obs_rep(self) -> Rep:
         """How the observation transforms in the coordinates of `rpp_rl.envs.transform.to_rep`."""
         return self.observation.rep

@@ -12,6 +12,7 @@ from torch import Tensor
 from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise
+from rpp_rl.nn.products import default_products
 from rpp_rl.nn.weights import Pair, Weights
 
 aten: Any = torch.ops.aten
@@ -125,10 +126,10 @@ class ChainPass:
         for parameters, buffers, y in zip(self.parameters, self.hidden, self.outputs, strict=True):
             h = x
             for (_, transposed, bias), (before, after) in zip(parameters[:-1], buffers, strict=True):
-                torch.addmm(bias, h, transposed, out=before)
+                _affine(bias, h, transposed, before)
                 h = _FORWARD[self.activation](before, after)
             _, transposed, bias = parameters[-1]
-            torch.addmm(bias, h, transposed, out=y)
+            _affine(bias, h, transposed, y)
         return self.y
 
     @torch.no_grad()
@@ -137,7 +138,7 @@ class ChainPass:
         for member, g in self._members(grad):
             for layer, g_layer, h in self._gradients(member, g):
                 weight_grad, bias_grad = self.grads[member][layer]
-                torch.mm(g_layer.t(), h, out=weight_grad)
+                _product(g_layer.t(), h, weight_grad)
                 torch.sum(g_layer, 0, out=bias_grad)
         for source, target in self.copies:
             target.copy_(source)
@@ -166,7 +167,7 @@ class ChainPass:
         for layer in reversed(range(len(self.layers))):
             yield layer, g, buffers[layer - 1][1][:n] if layer else self.x[:n]
             if layer:
-                out = torch.mm(g, self.parameters[member][layer][0], out=self.scratch[layer - 1][:n])
+                out = _product(g, self.parameters[member][layer][0], self.scratch[layer - 1][:n])
                 saved = buffers[layer - 1][0 if self.activation == "silu" else 1]
                 g = _BACKWARD[self.activation](out, saved[:n] if rows is None else saved.index_select(0, rows))
 
@@ -226,6 +227,23 @@ class ChainPass:
             split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
             by_layer.append(list(zip(*split, strict=True)))
         return [list(layers) for layers in zip(*by_layer, strict=True)]
+
+
+def _affine(bias: Tensor, x: Tensor, weight: Tensor, out: Tensor) -> None:
+    """x W + b."""
+    if weight.shape[1] == 1:
+        with default_products():
+            torch.addmm(bias, x, weight, out=out)
+    else:
+        torch.addmm(bias, x, weight, out=out)
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """a b."""
+    if 1 in a.shape:
+        with default_products():
+            return torch.mm(a, b, out=out)
+    return torch.mm(a, b, out=out)
 
 
 _FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -3,58 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ContextDecorator
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 SIZE = 256
-"""Rows and columns of the matrices that are multiplied to decide, those of a usual hidden layer."""
+"""Rows and columns of the matrices that are multiplied to decide: those of a usual batch and hidden layer."""
 MIN_GAIN = 1.25
-"""How much faster the other library has to be. Where it is of use it is twice as fast, and equally fast elsewhere, so
-that noise does not decide."""
+"""How much faster the other library has to be: half the gain where there is one, so that noise does not decide."""
 MAX_ERROR_GROWTH = 2.0
-"""Largest error of the other library relative to that of the default one; rounding to bfloat16 means a thousand."""
+"""Largest error of the other library relative to the default one's; rounding to bfloat16 makes it thousands."""
 
+DEFAULT, STRICT, FAST = "none", "ieee", "bf16"
 Product = Callable[[Tensor, Tensor], Tensor]
 
+# Absent in torch 2.8, which leaves the default as it is there.
+_settings: Any = getattr(torch.backends.mkldnn, "matmul", None)
 
-@contextmanager
-def fast_products() -> Iterator[None]:
-    """Let torch multiply float32 matrices on the CPU by the library that is fastest here, at float32 accuracy.
 
-    By default torch asks MKL, which on AMD's processors leaves half of their rate unused; its other library, oneDNN,
-    takes over when products may round to bfloat16. Many processors have no use for that licence and compute at full
-    accuracy all the same. Both things are measured once per process, and where either is not so nothing is changed.
-    Nor is it if ``torch.backends.mkldnn.matmul.fp32_precision`` is set already, for example to ``"ieee"``, which
-    forbids such rounding everywhere.
+class fast_products(ContextDecorator):  # noqa: N801 - used like a function
+    """Lets torch multiply float32 matrices on the CPU by the library that is fastest here, at float32 accuracy.
+
+    By default torch asks MKL, which leaves half of the rate of AMD's processors unused. Its other library, oneDNN, is
+    asked if products may round to bfloat16; most processors have no use for that licence and compute at full accuracy
+    all the same. Speed and accuracy are measured once per process, and unless it is faster and as accurate nothing is
+    changed. Nor is it if ``torch.backends.mkldnn.matmul.fp32_precision`` was set by somebody else.
     """
-    # A property of torch's module that type checkers do not know.
-    settings = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
-    if settings.fp32_precision != "none" or not _onednn_is_better():
-        yield
-        return
-    settings.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = "none"
+
+    from_, to = DEFAULT, FAST
+
+    def __enter__(self) -> None:
+        self.changes = _settings is not None and _settings.fp32_precision == self.from_ and _onednn_is_better()
+        if self.changes:
+            _settings.fp32_precision = self.to
+
+    def __exit__(self, *error: object) -> None:
+        if self.changes:
+            _settings.fp32_precision = self.from_
+
+
+class default_products(fast_products):  # noqa: N801
+    """Inside of `fast_products`: ask the default library all the same, for it is faster where a factor is a vector."""
+
+    from_, to = FAST, DEFAULT
+
+
+def set_strict_float32(strict: bool) -> None:
+    """Forbid products that may round to less than float32, whatever was measured, or leave it to `fast_products`."""
+    if _settings is not None:
+        _settings.fp32_precision = STRICT if strict else DEFAULT
 
 
 @cache
 def _onednn_is_better() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
-    settings = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        settings.fp32_precision = "bf16"
+        _settings.fp32_precision = FAST
         try:
             return torch.mm(a, b)
         finally:
-            settings.fp32_precision = "none"
+            _settings.fp32_precision = DEFAULT
 
     return is_better(product, torch.mm)
 
@@ -63,14 +77,14 @@ def _onednn_is_better() -> bool:
 def is_better(candidate: Product, default: Product) -> bool:
     """Whether a way of multiplying matrices is clearly faster than another and about as accurate."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(SIZE, SIZE, generator=generator) for _ in range(2))
+    a, b = (torch.randn(SIZE, SIZE, dtype=torch.float32, generator=generator) for _ in range(2))
     exact = a.double() @ b.double()
     errors = [float((product(a, b) - exact).abs().max()) for product in (candidate, default)]
     if errors[0] > MAX_ERROR_GROWTH * errors[1]:
         return False
     seconds = [[_seconds(product, a, b) for product in (candidate, default)] for _ in range(10)]
-    best = [min(times) for times in zip(*seconds, strict=True)]
-    return best[1] > MIN_GAIN * best[0]
+    fastest = [min(times) for times in zip(*seconds, strict=True)]
+    return fastest[1] > MIN_GAIN * fastest[0]
 
 
 def _seconds(product: Product, a: Tensor, b: Tensor) -> float:

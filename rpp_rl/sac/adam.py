@@ -51,7 +51,8 @@ def _fused_step(group: dict[str, Any], states: Any, parameters: Sequence[Tensor]
     """One step of some parameters; weight decay is added to gradients, as the gradient of a Gaussian prior is."""
     own = [states[parameter] for parameter in parameters]
     steps = [state["step"] for state in own]
-    operators._foreach_add_(steps, 1)
+    # A number would be made into a tensor, and that into a float32, for every one of them.
+    operators._foreach_add_(steps, [torch.ones_like(steps[0])] * len(steps))
     operators._fused_adam_(
         list(parameters),
         [parameter.grad for parameter in parameters],

@@ -82,12 +82,17 @@ class FastUpdate:
             yield
 
     @torch.no_grad()
-    @fast_products()
     def __call__(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
         """Step temperature, critics and actor on a batch; returns their losses, which nobody has read yet."""
         self.refresh()
+        features = self._features(batch)
+        with fast_products():
+            return self._descend(batch, *features)
+
+    def _descend(
+        self, batch: ReplayBufferSamples, actor_x: Tensor, critic_x: Tensor, target_x: Tensor
+    ) -> dict[str, Tensor]:
         agent, n = self.agent, len(batch.rewards)
-        actor_x, critic_x, target_x = self._features(batch)
         heads = self.actor_pass.forward(actor_x)
         noise = torch.cat([torch.randn(n, heads.shape[1] // 2, device=heads.device) for _ in range(2)])
         sample = SquashedSample(heads, self.actor.std, noise)

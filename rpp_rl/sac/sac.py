@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from stable_baselines3 import SAC
@@ -17,11 +17,15 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
 from torch.optim import Adam
 
+from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import Prior
 from rpp_rl.sac.fast_update import FastUpdate
 from rpp_rl.sac.networks import RPPActor, RPPCritic
 from rpp_rl.sac.policies import RPPSACPolicy
 from rpp_rl.sac.replay import filled, sample, with_capacity
+
+EXACT_RESIDUAL_VAR, INEXACT_RESIDUAL_VAR = 1e-5, 0.1
+"""Prior variances of residual weights under a symmetry that holds exactly in the simulator, and one that does not."""
 
 
 class RPPSAC(SAC):
@@ -34,13 +38,15 @@ class RPPSAC(SAC):
         policy: ``"RPPPolicy"``.
         env: The environment, or its id.
         actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no prior.
-        actor_residual_var: Prior variance of the actor's residual weights; None for no prior. Residual variances
-            count in ``rpp`` mode only: alone, a pathway is no residual.
+        actor_residual_var: Prior variance of the actor's residual weights; None for no prior; ``"auto"`` for 1e-5 if
+            the specification says that its symmetry is exact, and 0.1 if not. Residual variances count in ``rpp`` mode
+            only: alone, a pathway is no residual.
         critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no prior.
-        critic_residual_var: Prior variance of the critics' residual weights; None for no prior.
+        critic_residual_var: Prior variance of the critics' residual weights; None or ``"auto"`` as above.
         prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
         max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
-        kwargs: Passed on to ``stable_baselines3.SAC``. ``policy_kwargs`` are those of `RPPSACPolicy`.
+        policy_kwargs: Those of `RPPSACPolicy`.
+        kwargs: Passed on to ``stable_baselines3.SAC``.
 
     Raises:
         ValueError: If a prior variance is not positive, the policy is not built of RPP layers, or observations are
@@ -61,23 +67,24 @@ class RPPSAC(SAC):
         env: GymEnv | str | None = None,
         *,
         actor_equiv_var: float | None = None,
-        actor_residual_var: float | None = 1e-5,
+        actor_residual_var: float | Literal["auto"] | None = "auto",
         critic_equiv_var: float | None = None,
-        critic_residual_var: float | None = 1e-5,
+        critic_residual_var: float | Literal["auto"] | None = "auto",
         prior_n_data: int | None = None,
         max_grad_norm: float | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.actor_equiv_var = actor_equiv_var
-        self.actor_residual_var = actor_residual_var
+        self.actor_residual_var = _variance(actor_residual_var, policy_kwargs)
         self.critic_equiv_var = critic_equiv_var
-        self.critic_residual_var = critic_residual_var
+        self.critic_residual_var = _variance(critic_residual_var, policy_kwargs)
         self.prior_n_data = prior_n_data
         self.max_grad_norm = max_grad_norm
         self._update: FastUpdate | None = None
         self._losses = _Losses()
-        super().__init__(policy, env, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
+        super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         if _init_setup_model:
             self._setup_model()
 
@@ -212,6 +219,15 @@ class RPPSAC(SAC):
                 "number; nothing was learned from it"
             )
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+
+def _variance(given: float | Literal["auto"] | None, policy_kwargs: dict[str, Any] | None) -> float | None:
+    """The residual variance that was given or, if it was left open, one that trusts the symmetry as far as it holds."""
+    if given != "auto":
+        return given
+    spec = (policy_kwargs or {}).get("spec")
+    is_exact = spec is None or EnvSpec.from_dict(spec).is_exact
+    return EXACT_RESIDUAL_VAR if is_exact else INEXACT_RESIDUAL_VAR
 
 
 class _Losses:

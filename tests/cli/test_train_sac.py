@@ -166,6 +166,16 @@ def test_torch_uses_one_thread_unless_asked(tiny):
     assert torch.get_num_threads() == 1
 
 
+def test_strict_float32_is_torchs_own_setting(tiny):
+    products = getattr(torch.backends.mkldnn, "matmul", None)
+    if products is None:
+        pytest.skip("torch 2.8 has no such setting")
+    assert main([*tiny, "-n", "10", "--strict-float32"]) == 0
+    assert products.fp32_precision == "ieee"
+    assert main([*tiny, "-n", "10"]) == 0
+    assert products.fp32_precision == "none"
+
+
 def test_help_names_every_default(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

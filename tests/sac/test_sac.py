@@ -74,6 +74,13 @@ def test_same_seed_same_agent():
     assert torch.equal(parameters(make_agent().learn(80)), parameters(make_agent().learn(80)))
 
 
+@pytest.mark.parametrize(("env", "expected"), [("Ant-v4", 1e-5), ("HalfCheetah-v4", 0.1)])
+def test_residual_variances_trust_a_symmetry_as_far_as_it_holds(env, expected):
+    policy_kwargs = {"spec": envs_reps.load(env).to_dict(), "net_arch": [16]}
+    agent = RPPSAC(env=env, policy_kwargs=policy_kwargs, critic_residual_var=3.0, **SMALL)
+    assert (agent.actor_prior.residual_var, agent.critic_prior.residual_var) == (expected, 3.0)
+
+
 def test_small_residual_variance_keeps_the_agent_symmetric():
     """The prior does what its name says: the smaller the variance, the smaller the residual pathway."""
     ratios = []
