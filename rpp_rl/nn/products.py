@@ -37,7 +37,7 @@ class fast_products(ContextDecorator):  # noqa: N801 - used like a function
     from_, to = DEFAULT, FAST
 
     def __enter__(self) -> None:
-        self.changes = _settings is not None and _settings.fp32_precision == self.from_ and _onednn_is_better()
+        self.changes = getattr(_settings, "fp32_precision", None) == self.from_ and _onednn_is_better()
         if self.changes:
             _settings.fp32_precision = self.to
 

@@ -90,9 +90,9 @@ class Weights:
             self._basis = None
         elif self._coefficients:
             if self._basis is None or (self.is_stale and self._basis.is_stale):
-                self._basis = BasisProduct(self.layers, self._coefficients[0].dtype)
+                self._basis = BasisProduct(self.layers, self._coefficients)
                 self._set_pairs(self._split(self._basis.product))
-            self._basis.multiply(self._coefficients)
+            self._basis.multiply()
             if self._residuals:
                 with torch.no_grad():
                     foreach._foreach_add_([tensor for pair in self.pairs for tensor in pair], self._residuals)
@@ -138,10 +138,8 @@ class Weights:
         else:
             assert self._basis is not None
             flat = self._flat_grads if grads is self._buffers else torch.cat([tensor.flatten() for tensor in tensors])
-            pieces = self._basis.project(flat).split([p.numel() for p in self._coefficients])
-            pulled = [
-                piece.view(p.shape) for piece, p in zip(pieces, self._coefficients, strict=True) if p.requires_grad
-            ]
+            own = zip(self._basis.project(flat), self._coefficients, strict=True)
+            pulled = [grad for grad, parameter in own if parameter.requires_grad]
         for parameter, grad in zip(coefficients, pulled, strict=True):
             parameter.grad = grad
 
@@ -173,22 +171,29 @@ class BasisProduct:
 
     Args:
         layers: The layers, with equivariant pathways.
-        dtype: Type of their parameters.
+        coefficients: Those of all layers, in their order.
 
     Attributes:
         product: The weights and biases of all layers one after the other, as `multiply` made them.
     """
 
-    def __init__(self, layers: Sequence[RPPLinear], dtype: torch.dtype) -> None:
+    def __init__(self, layers: Sequence[RPPLinear], coefficients: Sequence[nn.Parameter]) -> None:
         blocks = [block for layer in layers for block in layer.sparse_basis()]
+        dtype = coefficients[0].dtype
         numbers = torch.empty(0, dtype=dtype).numpy().dtype
-        self.layers = layers
+        self.layers, self.coefficients = layers, coefficients
         self.made_of = self._state()
         # scipy's annotations of sparse arrays promise less than they are.
         self.basis: Any = _by_rows(sparse.block_diag(blocks), numbers)
         self.transposed = _by_rows(self.basis.T, numbers)
-        self.product = torch.empty(self.basis.shape[0], dtype=dtype)
+        n_numbers, n = self.basis.shape
+        self.product, self.grad = torch.empty(n_numbers, dtype=dtype), torch.empty(n, dtype=dtype)
+        pieces = self.grad.split([parameter.numel() for parameter in coefficients])
+        self.grads = [piece.view(p.shape) for piece, p in zip(pieces, coefficients, strict=True)]
         self.lookup = self._lookup()
+        # What numbers are looked up in: factor · β, -factor · β and zero.
+        self.table = torch.zeros(2 * n + 1, dtype=dtype)
+        self.positive, self.negative = self.table[:n], self.table[n : 2 * n]
 
     @property
     def is_stale(self) -> bool:
@@ -213,19 +218,20 @@ class BasisProduct:
         return torch.from_numpy(factors), torch.from_numpy(places)
 
     @torch.no_grad()
-    def multiply(self, coefficients: Sequence[Tensor]) -> None:
-        """Make the weights of these coefficients, in `product`."""
-        flat = torch.cat([parameter.flatten() for parameter in coefficients])
+    def multiply(self) -> None:
+        """Make the weights, in `product`."""
+        torch.cat([parameter.detach().view(-1) for parameter in self.coefficients], out=self.positive)
         if self.lookup is None:
-            self.product.copy_(torch.from_numpy(self.basis @ flat.numpy()))
+            self.product.copy_(torch.from_numpy(self.basis @ self.positive.numpy()))
             return
         factors, places = self.lookup
-        flat *= factors
-        torch.index_select(torch.cat([flat, -flat, flat.new_zeros(1)]), 0, places, out=self.product)
+        torch.neg(self.positive.mul_(factors), out=self.negative)
+        torch.index_select(self.table, 0, places, out=self.product)
 
-    def project(self, grads: Float[Tensor, " product"]) -> Float[Tensor, " coefficients"]:
-        """The gradient of the coefficients, given that of the product."""
-        return torch.from_numpy(self.transposed @ grads.numpy())
+    def project(self, grads: Float[Tensor, " product"]) -> list[Tensor]:
+        """The gradients of the coefficients, given that of the product; the next call overwrites them."""
+        self.grad.copy_(torch.from_numpy(self.transposed @ grads.numpy()))
+        return self.grads
 
 
 def _by_rows(matrix: Any, dtype: Any) -> sparse.csr_array:  # noqa: ANN401
