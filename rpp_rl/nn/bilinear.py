@@ -14,7 +14,8 @@ class Bilinear(nn.Module):
     """x -> x + c W(x) x, where W(x) is linear in x: arXiv:2104.09459, section 5, as residual layer.
 
     Between scalars s and copies x_k of each other summand this is exactly s_j += c Σ_ki a_jki ⟨x_k, x_i⟩ and
-    x_i += c Σ_k (Σ_s b_iks s_s) x_k, which costs two small products instead of a matrix for every sample. The layer is
+    x_i += c Σ_k (Σ_s b_iks s_s) x_k, which costs two small products instead of a matrix for every sample. W(x) is made
+    of as many copies x_k as the summand has dimensions, for so many span it, as in the paper's code. The layer is
     quadratic, hence has no bounded Lipschitz constant.
 
     Args:
@@ -23,7 +24,8 @@ class Bilinear(nn.Module):
         ensemble: Number of independent layers computed together, see `RPPLinear`.
 
     Attributes:
-        to_scalars: a, shape ``(n_scalars, n_pairs)``; pairs (k, i) of copies of the same run, run after run.
+        to_scalars: a, shape ``(n_scalars, n_pairs)``; pairs (k, i) of copies of the same run, run after run; k runs
+            over the first copies, as many as the summand's dimension.
         to_parts: b, shape ``(n_pairs, n_scalars)``; pairs (i, k).
 
     Raises:
@@ -36,7 +38,7 @@ class Bilinear(nn.Module):
         one = trivial(rep.group)
         self.runs = [(count, part.size, part == one) for count, part in rep.parts]
         n_scalars = sum(count for count, _, is_scalar in self.runs if is_scalar)
-        self.n_pairs = [count * count for count, _, is_scalar in self.runs if not is_scalar]
+        self.n_pairs = [min(count, size) * count for count, size, is_scalar in self.runs if not is_scalar]
         if n_scalars == 0 or not self.n_pairs or not rep.is_orthogonal:
             raise ValueError(
                 f"the bilinear layer needs scalars beside other, orthogonal parts, got {rep.name} of {rep.group}; "
@@ -57,12 +59,15 @@ class Bilinear(nn.Module):
             for piece, (count, size, is_scalar) in zip(pieces, self.runs, strict=True)
             if not is_scalar
         ]
-        grams = torch.cat([(part @ part.transpose(-1, -2)).flatten(-2) for part in parts], dim=-1)
+        firsts = [part[..., : part.shape[-1], :] for part in parts]
+        grams = torch.cat(
+            [(first @ part.transpose(-1, -2)).flatten(-2) for first, part in zip(firsts, parts, strict=True)], dim=-1
+        )
         products = linear(grams, self.to_scalars)
         mixing = linear(torch.cat(scalars, dim=-1), self.to_parts).split(self.n_pairs, dim=-1)
         mixed = [
-            (weights.unflatten(-1, (part.shape[-2], part.shape[-2])) @ part).flatten(-2)
-            for weights, part in zip(mixing, parts, strict=True)
+            (weights.unflatten(-1, (-1, first.shape[-2])) @ first).flatten(-2)
+            for weights, first in zip(mixing, firsts, strict=True)
         ]
         next_product = iter(products.split([piece.shape[-1] for piece in scalars], dim=-1))
         next_mixed = iter(mixed)
