@@ -17,6 +17,8 @@ from rpp_rl.nn.weights import Pair, Weights
 
 aten: Any = torch.ops.aten
 
+ROWS_AT_ONCE = 32
+
 
 class Pass(Protocol):
     """A pass through a network; what it returns may be overwritten by the next one.
@@ -150,8 +152,7 @@ class ChainPass:
         columns = self.x[: grad.shape[-2], first:]
         total = torch.zeros_like(columns, memory_format=torch.contiguous_format)
         for member, g in self._members(grad):
-            # Where the least of several values is taken, most rows of a member count for nothing.
-            rows = g.any(dim=1).nonzero().squeeze(1) if self.has_members else None
+            rows = _rows_that_count(g) if self.has_members else None
             *_, (_, g_first, _) = self._gradients(member, g if rows is None else g.index_select(0, rows), rows)
             term = g_first @ self.parameters[member][0][0][:, first:]
             total = total.add_(term) if rows is None else total.index_add_(0, rows, term)
@@ -227,6 +228,16 @@ class ChainPass:
             split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
             by_layer.append(list(zip(*split, strict=True)))
         return [list(layers) for layers in zip(*by_layer, strict=True)]
+
+
+def _rows_that_count(grad: Tensor) -> Tensor:
+    """The rows that are not zero, and a few that are: where the least of several values is taken, most count nothing.
+
+    Their number is rounded up, because libraries compile a product for every shape that they meet.
+    """
+    counts = grad.any(dim=1)
+    n_rows = -(-int(counts.sum()) // ROWS_AT_ONCE) * ROWS_AT_ONCE
+    return counts.argsort(descending=True)[:n_rows]
 
 
 def _affine(bias: Tensor, x: Tensor, weight: Tensor, out: Tensor) -> None:
