@@ -69,13 +69,10 @@ class SACConfig(Settings):
     )
     device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
     num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
-    strict_float32: bool = setting(
-        False, "multiply by the library that never rounds to less on any processor, even where another is as accurate"
-    )
+    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
+    compile: bool = setting(True, "capture the updates as one graph where the networks are on a GPU")
     n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)
-    vec_env: Literal["dummy", "subproc"] = setting(
-        "subproc", "step several environments in this process, or in one process each while the networks are updated"
-    )
+    vec_env: Literal["dummy", "subproc"] = setting("subproc", "step several environments here, or in one process each")
 
     log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
     tensorboard_log: str | None = setting(
@@ -94,9 +91,7 @@ class SACConfig(Settings):
     tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
     gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
     train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
-    gradient_steps: int = setting(
-        1, "updates per round and environment; -1 for as many as steps were made", at_least=-1
-    )
+    gradient_steps: int = setting(1, "updates per round and environment; -1 for as many as steps", at_least=-1)
     ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
     target_entropy: float | Literal["auto"] = setting("auto", "entropy to keep; 'auto' is minus the number of actions")
     max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
@@ -115,12 +110,10 @@ class SACConfig(Settings):
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
     actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; null for none")
     actor_residual_var: float | Literal["auto"] | None = setting(
-        "auto", "prior variance of the actor's residual pathway; null for none, auto for one that fits the symmetry"
+        "auto", "that of its residual pathway; null for none, auto for 1e-5 if the symmetry is exact and 0.1 if not"
     )
     critic_equiv_var: float | None = setting(None, "prior variance of the critics' equivariant pathway; null for none")
-    critic_residual_var: float | Literal["auto"] | None = setting(
-        "auto", "prior variance of the critics' residual pathway; null for none, auto for one that fits the symmetry"
-    )
+    critic_residual_var: float | Literal["auto"] | None = setting("auto", "that of their residual pathway, as above")
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )

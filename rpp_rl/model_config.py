@@ -42,9 +42,7 @@ class ModelConfig(Settings):
     )
     device: str = setting("auto", "device of the model: auto, cpu, cuda, cuda:1, ...")
     num_threads: int = setting(1, "threads of torch on the CPU", at_least=1)
-    strict_float32: bool = setting(
-        False, "multiply by the library that never rounds to less on any processor, even where another is as accurate"
-    )
+    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
     log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
     tensorboard_log: str | None = setting(
         None, "folder for TensorBoard, 'off' for none; by default the folder of the run"

@@ -25,6 +25,7 @@ FLAGS = {
     "device": ("--device",),
     "num_threads": ("--num-threads",),
     "strict_float32": ("--strict-float32",),
+    "compile": ("--compile",),
     "n_envs": ("--num-envs",),
     "vec_env": ("--vec-env",),
     "log_folder": ("-f", "--log-folder"),
@@ -46,10 +47,10 @@ TEXT = {
     "log_folder": "FOLDER",
     "tensorboard_log": "FOLDER",
 }
-SWITCHES = {"policy_only", "strict_float32", "save_replay_buffer", "equal_parameters"}
+SWITCHES = {"policy_only", "strict_float32", "compile", "save_replay_buffer", "equal_parameters"}
 MAPPINGS = {"env_kwargs"}
 
-RESUMABLE = {"n_timesteps", "device", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
+RESUMABLE = {"n_timesteps", "device", "compile", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
 """What may differ when a run goes on: how far, where and how it is watched, but not what is learnt."""
 
 

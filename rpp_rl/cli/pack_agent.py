@@ -23,7 +23,7 @@ from rpp_rl.config import SACConfig, load_yaml, sac_config
 from rpp_rl.files import replacing
 from rpp_rl.weights import SUFFIX
 
-OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32")
+OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
 """Settings that say nothing about an agent, only where it was made."""
 MAX_POINTS = 200
 """Points of a curve that a card keeps."""

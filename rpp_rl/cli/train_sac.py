@@ -31,7 +31,7 @@ POLICY_SETTINGS = (
 AGENT_SETTINGS = (
     "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
     "ent_coef", "target_entropy", "max_grad_norm", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
-    "critic_residual_var", "prior_n_data", "seed", "device",
+    "critic_residual_var", "prior_n_data", "seed", "device", "compile",
 )  # fmt: skip
 
 EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds

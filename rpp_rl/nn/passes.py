@@ -241,7 +241,7 @@ def _rows_that_count(grad: Tensor) -> Tensor:
 
 
 def _affine(bias: Tensor, x: Tensor, weight: Tensor, out: Tensor) -> None:
-    """x W + b."""
+    """Put x W + b into ``out``."""
     if weight.shape[1] == 1:
         with default_products():
             torch.addmm(bias, x, weight, out=out)
@@ -250,7 +250,7 @@ def _affine(bias: Tensor, x: Tensor, weight: Tensor, out: Tensor) -> None:
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """a b."""
+    """Put a b into ``out``, and return it."""
     if 1 in a.shape:
         with default_products():
             return torch.mm(a, b, out=out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from rpp_rl.nn.linear import Mode, RPPLinear
 
 Pathways = tuple[list[nn.Parameter], list[nn.Parameter]]
 """The parameters of the equivariant and of the residual pathway."""
+Decay = tuple[Sequence[nn.Parameter], float | Tensor]
+"""Parameters, and the factor with which they are added to their gradients: a number, or one on their device."""
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
 
@@ -52,7 +55,7 @@ class Prior:
         return torch.stack(terms).sum()
 
     @torch.no_grad()
-    def add_gradient(self, pathways: Pathways, n_data: int) -> None:
+    def add_gradient(self, pathways: Pathways, n_data: int | Tensor) -> None:
         """Add the gradient of ``energy / n_data`` to the gradients: the same as in the loss, without its graph.
 
         Parameters without a gradient are left alone, as optimisers leave them.
@@ -61,18 +64,29 @@ class Prior:
             pathways: What `pathways` gives for the network; walking through its modules at every step takes time.
             n_data: Number of data that divides the energy.
         """
-        for parameters, factor in self.decays(pathways, n_data):
-            stepped = [parameter for parameter in parameters if parameter.grad is not None]
-            if stepped:
-                foreach._foreach_add_([parameter.grad for parameter in stepped], stepped, alpha=factor)
+        add_decays(self.decays(pathways, n_data))
 
-    def decays(self, pathways: Pathways, n_data: int) -> list[tuple[list[nn.Parameter], float]]:
+    def decays(self, pathways: Pathways, n_data: int | Tensor) -> list[Decay]:
         """Parameters, and the factor by which they occur in the gradient of ``energy / n_data``: their weight decay."""
         return [(parameters, 1.0 / (var * n_data)) for parameters, var in self._pairs(pathways)]
 
     def _pairs(self, pathways: Pathways) -> list[tuple[list[nn.Parameter], float]]:
         variances = (self.equiv_var, self.residual_var)
         return [(parameters, var) for parameters, var in zip(pathways, variances, strict=True) if var is not None]
+
+
+@torch.no_grad()
+def add_decays(decays: Iterable[Decay]) -> None:
+    """Add multiples of parameters to their gradients; those without a gradient are left alone, as optimisers do."""
+    for parameters, factor in decays:
+        stepped = [parameter for parameter in parameters if parameter.grad is not None]
+        grads = [parameter.grad for parameter in stepped]
+        if not stepped:
+            continue
+        if isinstance(factor, Tensor):
+            foreach._foreach_add_(grads, foreach._foreach_mul(stepped, factor))
+        else:
+            foreach._foreach_add_(grads, stepped, alpha=factor)
 
 
 def pathways(module: nn.Module) -> Pathways:

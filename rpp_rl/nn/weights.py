@@ -78,6 +78,10 @@ class Weights:
         """Whether a parameter was loaded, moved or frozen since; a step of a fused optimiser leaves no trace."""
         return self._made_of != self._state()
 
+    def forget(self) -> None:
+        """Count the weights as stale."""
+        self._made_of = None
+
     # Enables gradients too: an evaluation may ask first, and the next update goes on with the same weights.
     @torch.inference_mode(False)
     def make(self) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from rpp_rl.nn.prior import Decay, add_decays
+
 operators: Any = torch  # torch's stubs do not know the operators that its optimisers are made of
 
 
@@ -23,22 +25,24 @@ def is_plain(optimizer: Optimizer) -> bool:
 
 
 @torch.no_grad()
-def step(optimizer: Optimizer, decays: Sequence[tuple[Sequence[Tensor], float]] = ()) -> None:
+def step(optimizer: Optimizer, decays: Sequence[Decay] = (), learning_rate: Tensor | None = None) -> None:
     """Step like ``optimizer.step()``, after adding to the gradients of some parameters multiples of these parameters.
 
     Args:
         optimizer: The optimiser.
         decays: Parameters, and the factor with which they are added to their gradients.
+        learning_rate: In place of that of the optimiser, as a number on the device.
     """
     group = optimizer.param_groups[0]
     states = [optimizer.state.get(parameter) for parameter in group["params"]]
     # The first step makes the states.
     if not is_plain(optimizer) or not all(states) or any(parameter.grad is None for parameter in group["params"]):
-        for parameters, factor in decays:
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    parameter.grad.add_(parameter, alpha=factor)
+        add_decays(decays)
         optimizer.step()
+        return
+    if learning_rate is not None:
+        add_decays(decays)
+        _fused_step({**group, "lr": learning_rate}, optimizer.state, group["params"], group["weight_decay"])
         return
     decayed = {id(parameter) for parameters, _ in decays for parameter in parameters}
     rest = [parameter for parameter in group["params"] if id(parameter) not in decayed]

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from rpp_rl.nn import Prior, Weights, pathways
 from rpp_rl.nn.passes import make_pass
+from rpp_rl.nn.prior import add_decays
 from rpp_rl.nn.products import fast_products
 from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
@@ -36,6 +37,10 @@ class FastUpdate:
     Args:
         agent: The agent whose networks are updated. If its networks are replaced, a new object is needed; loading
             parameters into them is noticed, and so are steps of their optimisers by others.
+
+    Attributes:
+        numbers: The number of data that divides the prior and the learning rate as numbers on the device, in place of
+            the agent's own: what a step that is captured reads when it is replayed.
     """
 
     def __init__(self, agent: RPPSAC) -> None:
@@ -46,6 +51,7 @@ class FastUpdate:
         self.target_weights = Weights(self.target)
         self.target_parameters = list(self.target.parameters())
         self.step_counts: dict[nn.Module, list[int]] = {}
+        self.numbers: tuple[Tensor, Tensor] | None = None
         self.pathways = {network: pathways(network) for network in (self.actor, self.critic)}
         actor, critic, target = self.actor, self.critic, self.target
         heads = [actor.mu, actor.log_std]
@@ -65,6 +71,11 @@ class FastUpdate:
         self._refresh(self.critic, self.critic_weights)
         if self.target_weights.is_stale:
             self.target_weights.make()
+
+    def forget_weights(self) -> None:
+        """Make all weights again before their next use: steps that are replayed leave no trace."""
+        self.step_counts.clear()
+        self.target_weights.forget()
 
     def _refresh(self, network: Any, weights: Weights) -> None:  # noqa: ANN401
         if weights.is_stale or self.step_counts.get(network) != _step_counts(network.optimizer):
@@ -148,17 +159,18 @@ class FastUpdate:
         # The gradient of the loss mean(-log_ent_coef (log π + target entropy))
         agent.log_ent_coef.grad = -(log_prob.mean() + float(agent.target_entropy)).view(1)
         loss = (log_ent_coef * agent.log_ent_coef.grad).squeeze()
-        adam.step(agent.ent_coef_optimizer)
+        adam.step(agent.ent_coef_optimizer, learning_rate=self.numbers and self.numbers[1])
         return ent_coef, {"ent_coef_loss": loss}
 
     def _step(self, network: Any, prior: Prior, weights: Weights) -> None:  # noqa: ANN401
         """Descend the gradients that are there plus those of the prior, and make the weights anew."""
-        decays = prior.decays(self.pathways[network], self.agent.n_prior_data)
+        n_data, learning_rate = self.numbers or (self.agent.n_prior_data, None)
+        decays = prior.decays(self.pathways[network], n_data)
         if self.agent.max_grad_norm is not None:
-            prior.add_gradient(self.pathways[network], self.agent.n_prior_data)
+            add_decays(decays)
             nn.utils.clip_grad_norm_(weights.parameters, self.agent.max_grad_norm)
             decays = []
-        adam.step(network.optimizer, decays)
+        adam.step(network.optimizer, decays, learning_rate)
         for parameter in weights.parameters:
             parameter.grad = None
         self._make(network, weights)

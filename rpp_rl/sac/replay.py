@@ -19,7 +19,7 @@ def sample(buffer: ReplayBuffer, batch_size: int, env: VecNormalize | None = Non
         batch_size: Number of transitions.
         env: Normalises observations and rewards, see SB3.
     """
-    if type(buffer) is not ReplayBuffer or buffer.optimize_memory_usage or env is not None:
+    if not is_plain(buffer, env):
         return buffer.sample(batch_size, env=env)
     rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=batch_size)  # noqa: NPY002
 
@@ -36,6 +36,11 @@ def sample(buffer: ReplayBuffer, batch_size: int, env: VecNormalize | None = Non
         dones=dones.unsqueeze(1),
         rewards=take(buffer.rewards).unsqueeze(1),
     )
+
+
+def is_plain(buffer: ReplayBuffer, env: VecNormalize | None) -> bool:
+    """Whether transitions are drawn from the buffer's arrays as they are."""
+    return type(buffer) is ReplayBuffer and not buffer.optimize_memory_usage and env is None
 
 
 def filled(buffer: ReplayBuffer) -> ReplayBuffer:

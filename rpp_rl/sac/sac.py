@@ -19,10 +19,11 @@ from torch.optim import Adam
 
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import Prior
+from rpp_rl.sac.captured import CapturedUpdate
 from rpp_rl.sac.fast_update import FastUpdate
 from rpp_rl.sac.networks import RPPActor, RPPCritic
 from rpp_rl.sac.policies import RPPSACPolicy
-from rpp_rl.sac.replay import filled, sample, with_capacity
+from rpp_rl.sac.replay import filled, is_plain, sample, with_capacity
 
 EXACT_RESIDUAL_VAR, INEXACT_RESIDUAL_VAR = 1e-5, 0.1
 """Prior variances of residual weights under a symmetry that holds exactly in the simulator, and one that does not."""
@@ -45,6 +46,8 @@ class RPPSAC(SAC):
         critic_residual_var: Prior variance of the critics' residual weights; None or ``"auto"`` as above.
         prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
         max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
+        compile: Whether updates on a GPU are captured as one graph, with a copy of the replay buffer there; where that
+            fails there is one warning and the updates go on without. On a CPU it changes nothing.
         policy_kwargs: Those of `RPPSACPolicy`.
         kwargs: Passed on to ``stable_baselines3.SAC``.
 
@@ -72,6 +75,7 @@ class RPPSAC(SAC):
         critic_residual_var: float | Literal["auto"] | None = "auto",
         prior_n_data: int | None = None,
         max_grad_norm: float | None = None,
+        compile: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,  # noqa: ANN401
@@ -82,7 +86,9 @@ class RPPSAC(SAC):
         self.critic_residual_var = _variance(critic_residual_var, policy_kwargs)
         self.prior_n_data = prior_n_data
         self.max_grad_norm = max_grad_norm
+        self.compile = compile
         self._update: FastUpdate | None = None
+        self._captured: CapturedUpdate | None = None
         self._losses = _Losses()
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         if _init_setup_model:
@@ -136,12 +142,30 @@ class RPPSAC(SAC):
         """Update critics, actor and temperature ``gradient_steps`` times on batches from the replay buffer."""
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
-        update = self._fast_update
         for step in range(gradient_steps):
-            self._losses.add(update(self._sample(batch_size)))
-            if step % self.target_update_interval == 0:
-                update.follow_critic()
+            self._losses.add(self._step(batch_size, follow=step % self.target_update_interval == 0))
         self._n_updates += gradient_steps
+
+    def _step(self, batch_size: int, *, follow: bool) -> dict[str, Tensor]:
+        """One gradient step of all networks and, if asked for, one of the target critics; returns the losses."""
+        update = self._fast_update
+        captured = self._captured_update(update, batch_size)
+        losses = None if captured is None else captured(follow=follow)
+        if losses is None:
+            losses = update(self._sample(batch_size))
+            if follow:
+                update.follow_critic()
+        return losses
+
+    def _captured_update(self, update: FastUpdate, batch_size: int) -> CapturedUpdate | None:
+        """The update as a graph of the GPU; None where there is no GPU, or it cannot be one."""
+        buffer = self.replay_buffer
+        assert buffer is not None
+        if not self.compile or self.device.type != "cuda" or not is_plain(buffer, self._vec_normalize_env):
+            return None
+        if self._captured is None or not self._captured.is_for(update, buffer, batch_size):
+            self._captured = CapturedUpdate(update, buffer, batch_size)
+        return None if self._captured.error else self._captured
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None
@@ -176,10 +200,10 @@ class RPPSAC(SAC):
 
     def __getstate__(self) -> dict[str, Any]:
         # The parts of the update share memory, which copies and pickles of them would not; it is made anew.
-        return {**vars(self), "_update": None}
+        return {**vars(self), "_update": None, "_captured": None}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_update", "_losses"]
+        return [*super()._excluded_save_params(), "_update", "_captured", "_losses"]
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Save the transitions of the replay buffer as an SB3 replay buffer that is full with them."""

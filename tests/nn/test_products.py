@@ -40,9 +40,18 @@ def test_a_way_of_the_same_speed_is_not_better():
 
 
 def test_the_setting_lasts_as_long_as_the_block(better):
-    with pytest.raises(KeyError), fast_products():
+    with fast_products():
         assert settings.fp32_precision == "bf16"
+    assert settings.fp32_precision == "none"
+
+
+def test_an_error_ends_the_setting_too(better):
+    @fast_products()
+    def fail():
         raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert settings.fp32_precision == "none"
 
 

@@ -1,0 +1,137 @@
+"""The update as one graph of a GPU, without the thousand launches that a gradient step consists of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from torch import Tensor
+
+from rpp_rl.sac.device_replay import DeviceReplay
+from rpp_rl.sac.fast_update import FastUpdate
+
+Step = Callable[[], dict[str, Tensor]]
+
+N_WARM_UPS = 3
+"""Steps that are made as ever before one is captured: libraries set themselves up, and optimisers make their state."""
+
+
+class CapturedUpdate:
+    """Gradient steps of `FastUpdate` on batches drawn on the device, captured once and replayed.
+
+    What changes between steps are numbers on the device: the rows of the buffer, the number of data that divides the
+    prior, and the learning rate. Everything else is fixed in the graph, which is captured anew if tensors of networks
+    or optimisers are replaced, as by ``set_parameters``.
+
+    Args:
+        update: The update.
+        buffer: The replay buffer.
+        batch_size: Transitions per step.
+        capture: Turns a step into one that is replayed.
+
+    Attributes:
+        error: Why capturing failed, if it did; then the steps are to be made by ``update`` itself.
+    """
+
+    def __init__(
+        self,
+        update: FastUpdate,
+        buffer: ReplayBuffer,
+        batch_size: int,
+        capture: Callable[[Step], Step] | None = None,
+    ) -> None:
+        self.update, self.buffer, self.batch_size = update, buffer, batch_size
+        self.capture = capture or _cuda_graph
+        self.numbers = (torch.zeros((), device=buffer.device), torch.zeros((), device=buffer.device))
+        self.replay: DeviceReplay | None = None
+        self.n_warm_ups = 0
+        self.captured: dict[bool, Step] = {}
+        self.fixed: list[int] = []
+        self.error: RuntimeError | None = None
+
+    def is_for(self, update: FastUpdate, buffer: ReplayBuffer, batch_size: int) -> bool:
+        """Whether this is what it was made for."""
+        return self.update is update and self.buffer is buffer and self.batch_size == batch_size
+
+    def __call__(self, *, follow: bool) -> dict[str, Tensor] | None:
+        """One gradient step, and one of the target critics after it; returns the losses, or None if capturing failed.
+
+        Args:
+            follow: Whether the target critics are moved too.
+        """
+        try:
+            step = self._ready(follow=follow)
+        except RuntimeError as error:
+            self.error = error
+            warnings.warn(
+                f"the update cannot be captured as a CUDA graph, training goes on without one: {error}", stacklevel=2
+            )
+            return None
+        agent, (n_data, learning_rate) = self.update.agent, self.numbers
+        n_data.fill_(agent.n_prior_data)
+        learning_rate.fill_(agent.actor.optimizer.param_groups[0]["lr"])
+        losses = step()
+        self.update.forget_weights()
+        # The next step overwrites what this one returns.
+        return {name: loss.clone() for name, loss in losses.items()}
+
+    def _ready(self, *, follow: bool) -> Step:
+        """The next step, after the transitions that it draws from have been copied."""
+        if self.replay is None:
+            self.replay = DeviceReplay(self.buffer)
+        self.replay.follow()
+        if self.n_warm_ups < N_WARM_UPS:
+            self.n_warm_ups += 1
+            return lambda: self._beside(follow=follow)
+        if self.fixed != (fixed := self._addresses()):
+            self.captured, self.fixed = {}, fixed
+        if follow not in self.captured:
+            self.captured[follow] = self.capture(lambda: self._step(follow=follow))
+        return self.captured[follow]
+
+    def _step(self, *, follow: bool) -> dict[str, Tensor]:
+        assert self.replay is not None
+        self.update.numbers = self.numbers
+        self.update.forget_weights()
+        try:
+            losses = self.update(self.replay.draw(self.batch_size))
+            if follow:
+                self.update.follow_critic()
+        finally:
+            self.update.numbers = None
+        return losses
+
+    def _beside(self, *, follow: bool) -> dict[str, Tensor]:
+        """Make a step on a stream of its own, as the captured ones are."""
+        if self.buffer.device.type != "cuda":
+            return self._step(follow=follow)
+        stream = torch.cuda.Stream(self.buffer.device)
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            losses = self._step(follow=follow)
+        torch.cuda.current_stream().wait_stream(stream)
+        return losses
+
+    def _addresses(self) -> list[int]:
+        """Where everything lies that the graph reads and writes."""
+        agent = self.update.agent
+        optimizers = [agent.actor.optimizer, agent.critic.optimizer, agent.ent_coef_optimizer]
+        states: list[Any] = [s for o in optimizers if o is not None for s in o.state.values()]
+        moments = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        tensors = [*agent.policy.parameters(), *agent.policy.buffers(), *moments]
+        return [tensor.data_ptr() for tensor in tensors]
+
+
+def _cuda_graph(step: Step) -> Step:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        losses = step()
+
+    def replay() -> dict[str, Tensor]:
+        graph.replay()
+        return losses
+
+    return replay
