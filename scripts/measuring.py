@@ -22,6 +22,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 import envs_reps
+from rpp_rl.cli.train_sac import POLICY_SETTINGS
+from rpp_rl.config import SACConfig, merged_settings
 from rpp_rl.sac import algorithm_for
 from rpp_rl.versions import git_commit
 
@@ -30,10 +32,11 @@ OURS: dict[str, dict[str, Any]] = {
     "emlp": {"mode": "emlp"},
     "rpp": {"mode": "rpp"},
     "rpp_policy_only": {"mode": "rpp", "policy_only": True},
-    "rpp_faithful": {"mode": "rpp", "hidden": "uniform", "bilinear": True},
+    "rpp_faithful": {"mode": "rpp"},
 }
 KINDS = ("sb3", "sbx", *OURS)
-"""SAC of SB3 and of SBX with plain networks, and this package's; ``rpp_faithful`` has the paper's layers."""
+"""SAC of SB3 and of SBX with plain networks, and this package's; ``rpp_faithful`` has the paper's group and layers."""
+FAITHFUL = Path(__file__).parent.parent / "configs" / "sac" / "faithful.yaml"
 
 PACKAGES = ("torch", "stable-baselines3", "sbx-rl", "jax", "gymnasium", "mujoco", "numpy")
 ACCURACY = 1e-4
@@ -67,7 +70,7 @@ def make_agent(
     Args:
         kind: Which.
         env_id: Gymnasium's id.
-        group: Variant of the environment's specification; None for the default.
+        group: Variant of the environment's specification; None for the default. ``rpp_faithful`` has its own.
         net_arch: Widths of the hidden layers.
         device: For torch; JAX chooses for itself.
         envs: Environments for one of this package's, in place of one in this process.
@@ -81,7 +84,12 @@ def make_agent(
 
         agent = sbx.SAC("MlpPolicy", env_id, policy_kwargs={"net_arch": net_arch}, **settings)
     else:
-        policy_kwargs = {"spec": envs_reps.load(env_id, group).to_dict(), "net_arch": net_arch, **OURS[kind]}
+        networks = OURS[kind]
+        if kind == "rpp_faithful":
+            config = merged_settings(SACConfig, {"env": env_id, **networks}, FAITHFUL)
+            group, settings = config.group, {**settings, "max_grad_norm": config.max_grad_norm}
+            networks = {name: getattr(config, name) for name in POLICY_SETTINGS}
+        policy_kwargs = {"spec": envs_reps.load(env_id, group).to_dict(), "net_arch": net_arch, **networks}
         agent = algorithm_for(envs)("RPPPolicy", envs or env_id, policy_kwargs=policy_kwargs, device=device, **settings)
     agent.set_logger(configure(None, []))
     return agent

@@ -159,7 +159,10 @@ def _inexact(record: Generator) -> str:
     """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
     error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
     reward = "" if record.keeps_reward else ", and it changes reward or termination"
-    return f"the symmetry {record.name} is not exact: its error is {error}{reward} (check-spec measures it)"
+    return (
+        f"the symmetry {record.name} ({record.meaning}) is not exact: its error is {error}{reward} "
+        "(check-spec measures it)"
+    )
 
 
 def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
