@@ -10,10 +10,11 @@ from rpp_rl.agents.agent_file import policy_kwargs
 from rpp_rl.agents.build import POLICY_TYPES
 from rpp_rl.cli.environments import environment_of
 from rpp_rl.cli.errors import UserError, user_input
+from rpp_rl.cli.run_folder import OF_THE_MACHINE
 from rpp_rl.config import SACConfig, sac_config
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
 
-OF_THE_RUN = {"n_timesteps", "seed", "device", "num_threads", "log_folder", "tensorboard_log"}
+OF_THE_RUN = {"n_timesteps", "seed", *OF_THE_MACHINE}
 """Settings that an agent does not bring along from the run it comes from."""
 OF_THE_NETWORKS = {"group", "spec", *POLICY_TYPES}
 """Settings that cannot change, because the agent has its networks already."""

@@ -18,13 +18,11 @@ from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.curves import equivariance_curve
 from rpp_rl.cli.errors import UserError, command, user_input
 from rpp_rl.cli.evaluate_agent import evaluate
-from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
+from rpp_rl.cli.run_folder import ALGORITHMS, OF_THE_MACHINE, RunFolder
 from rpp_rl.config import SACConfig, load_yaml, sac_config
 from rpp_rl.files import replacing
 from rpp_rl.weights import SUFFIX
 
-OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
-"""Settings that say nothing about an agent, only where it was made."""
 MAX_POINTS = 200
 """Points of a curve that a card keeps."""
 

@@ -25,6 +25,8 @@ from rpp_rl.files import replacing
 from rpp_rl.versions import versions
 
 ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
+OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
+"""Settings of a run that say nothing about its agent, only where it was made."""
 
 
 @dataclass(frozen=True)

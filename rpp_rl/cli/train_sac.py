@@ -174,6 +174,7 @@ def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     rewind(folder, mark)
     envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
     model = load_checkpoint(folder, mark, config.device, envs)
+    model.compile = config.compile
     assert config.seed is not None
     model.set_random_seed(derived_seed(config.seed, RESUMPTION, mark.n_steps))
     report(f"going on with {folder.path} after {mark.n_steps} of {config.n_timesteps} steps")

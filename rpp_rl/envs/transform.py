@@ -77,7 +77,9 @@ class ObsToRep(nn.Module):
         self.size_in, self.size_out = layout.size, layout.rep.size
         changed = [block for block in layout.blocks if block.transform != "identity"]
         # The observation is extended by the changed coordinates, then everything is put in order at once.
-        self.changed = [(block.transform, _index(block.indices)) for block in changed]
+        self.changed = [(block.transform, f"from_{number}") for number, block in enumerate(changed)]
+        for (_, name), block in zip(self.changed, changed, strict=True):
+            self.register_buffer(name, torch.tensor(block.indices, dtype=torch.long), persistent=False)
         starts = np.cumsum([layout.size, *(block.rep.size for block in changed)])
         start_of = {id(block): start for block, start in zip(changed, starts, strict=False)}
         order: list[int] = []
@@ -92,19 +94,16 @@ class ObsToRep(nn.Module):
         """Map observations to the coordinates on which the representation acts."""
         if self.is_ordered:
             return obs
-        pieces = [_to_coordinates(name, obs[..., index], torch, self.rotation) for name, index in self.changed]
+        pieces = [
+            _to_coordinates(transform, obs.index_select(-1, getattr(self, name)), torch, self.rotation)
+            for transform, name in self.changed
+        ]
         extended = torch.cat([obs, *pieces], dim=-1) if pieces else obs
         return extended.index_select(-1, self.order)
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         return f"{self.size_in} -> {self.size_out}"
-
-
-def _index(indices: tuple[int, ...]) -> slice | list[int]:
-    start = indices[0]
-    contiguous = indices == tuple(range(start, start + len(indices)))
-    return slice(start, start + len(indices)) if contiguous else list(indices)
 
 
 def _to_coordinates(transform: str, x: Array, xp: Any, rotation: Array) -> Array:  # noqa: ANN401

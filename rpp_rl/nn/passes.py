@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
@@ -86,19 +86,19 @@ class AutogradPass:
 
     def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
         """See `Pass`."""
-        torch.autograd.backward(self.y, _padded(grad, self.y))
+        self._backward(grad)
         self.weights.pull_back([(cast(Tensor, w.grad), cast(Tensor, b.grad)) for w, b in self.leaves])
 
     def input_gradient(self, grad: Float[Tensor, "*members batch out"], first: int) -> Float[Tensor, "rows columns"]:
         """See `Pass`."""
-        torch.autograd.backward(self.y, _padded(grad, self.y))
+        self._backward(grad)
         assert self.x.grad is not None
         return self.x.grad[: grad.shape[-2], first:]
 
-
-def _padded(grad: Tensor, y: Tensor) -> Tensor:
-    """The gradient with rows of zeros in the end, as many as ``y`` has."""
-    return torch.nn.functional.pad(grad, (0, 0, 0, y.shape[-2] - grad.shape[-2]))
+    def _backward(self, grad: Tensor) -> None:
+        """Through the graph, with as many rows of zeros in the end as it has more; after it the graph is gone."""
+        torch.autograd.backward(self.y, nn.functional.pad(grad, (0, 0, 0, self.y.shape[-2] - grad.shape[-2])))
+        del self.y
 
 
 class ChainPass:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,22 +34,36 @@ class fast_products(ContextDecorator):  # noqa: N801 - used like a function
     changed. Nor is it if ``torch.backends.mkldnn.matmul.fp32_precision`` was set by somebody else.
     """
 
-    from_, to = DEFAULT, FAST
+    is_on: ClassVar[bool] = False
 
     def __enter__(self) -> None:
-        self.changes = getattr(_settings, "fp32_precision", None) == self.from_ and _onednn_is_better()
-        if self.changes:
-            _settings.fp32_precision = self.to
+        self.switches = getattr(_settings, "fp32_precision", None) == DEFAULT and _onednn_is_better()
+        if self.switches:
+            _set(FAST)
 
     def __exit__(self, *error: object) -> None:
-        if self.changes:
-            _settings.fp32_precision = self.from_
+        if self.switches:
+            _set(DEFAULT)
+
+    def _recreate_cm(self) -> fast_products:
+        return type(self)()  # as a decorator: one for every call, which may lie inside of another
 
 
-class default_products(fast_products):  # noqa: N801
+class default_products:  # noqa: N801
     """Inside of `fast_products`: ask the default library all the same, for it is faster where a factor is a vector."""
 
-    from_, to = FAST, DEFAULT
+    def __enter__(self) -> None:
+        self.switches = fast_products.is_on
+        if self.switches:
+            _set(DEFAULT)
+
+    def __exit__(self, *error: object) -> None:
+        if self.switches:
+            _set(FAST)
+
+
+def _set(precision: str) -> None:
+    _settings.fp32_precision, fast_products.is_on = precision, precision == FAST
 
 
 def set_strict_float32(strict: bool) -> None:
@@ -77,7 +91,7 @@ def _onednn_is_better() -> bool:
 def is_better(candidate: Product, default: Product) -> bool:
     """Whether a way of multiplying matrices is clearly faster than another and about as accurate."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(SIZE, SIZE, dtype=torch.float32, generator=generator) for _ in range(2))
+    a, b = (torch.randn(SIZE, SIZE, dtype=torch.float32, device="cpu", generator=generator) for _ in range(2))
     exact = a.double() @ b.double()
     errors = [float((product(a, b) - exact).abs().max()) for product in (candidate, default)]
     if errors[0] > MAX_ERROR_GROWTH * errors[1]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor
 
+from rpp_rl.sac import adam
 from rpp_rl.sac.device_replay import DeviceReplay
 from rpp_rl.sac.fast_update import FastUpdate
 
@@ -23,8 +25,8 @@ class CapturedUpdate:
     """Gradient steps of `FastUpdate` on batches drawn on the device, captured once and replayed.
 
     What changes between steps are numbers on the device: the rows of the buffer, the number of data that divides the
-    prior, and the learning rate. Everything else is fixed in the graph, which is captured anew if tensors of networks
-    or optimisers are replaced, as by ``set_parameters``.
+    prior, and the learning rate. Everything else is fixed in the graph, which is captured anew if a setting of the
+    agent changes or tensors of its networks or optimisers are replaced, as by ``set_parameters``.
 
     Args:
         update: The update.
@@ -33,7 +35,7 @@ class CapturedUpdate:
         capture: Turns a step into one that is replayed.
 
     Attributes:
-        error: Why capturing failed, if it did; then the steps are to be made by ``update`` itself.
+        has_failed: Whether a step could not be captured; then steps are to be made by ``update`` itself.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class CapturedUpdate:
         self.update, self.buffer, self.batch_size = update, buffer, batch_size
         self.capture = capture or _cuda_graph
         self.numbers = (torch.zeros((), device=buffer.device), torch.zeros((), device=buffer.device))
+        self.tensors = [*update.policy.parameters(), *update.policy.buffers()]
         self.replay: DeviceReplay | None = None
+        self.fixed: tuple[Any, ...] = ()
         self.n_warm_ups = 0
         self.captured: dict[bool, Step] = {}
-        self.fixed: list[int] = []
-        self.error: RuntimeError | None = None
+        self.has_failed = False
 
     def is_for(self, update: FastUpdate, buffer: ReplayBuffer, batch_size: int) -> bool:
         """Whether this is what it was made for."""
@@ -62,35 +65,45 @@ class CapturedUpdate:
         Args:
             follow: Whether the target critics are moved too.
         """
-        try:
-            step = self._ready(follow=follow)
-        except RuntimeError as error:
-            self.error = error
-            warnings.warn(
-                f"the update cannot be captured as a CUDA graph, training goes on without one: {error}", stacklevel=2
-            )
-            return None
-        agent, (n_data, learning_rate) = self.update.agent, self.numbers
-        n_data.fill_(agent.n_prior_data)
-        learning_rate.fill_(agent.actor.optimizer.param_groups[0]["lr"])
-        losses = step()
-        self.update.forget_weights()
-        # The next step overwrites what this one returns.
-        return {name: loss.clone() for name, loss in losses.items()}
+        device = self.buffer.device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            try:
+                step = self._ready(follow=follow)
+            except RuntimeError as error:
+                self._give_up(error)
+                return None
+            agent, (n_data, learning_rate) = self.update.agent, self.numbers
+            n_data.fill_(agent.n_prior_data)
+            learning_rate.fill_(agent.actor.optimizer.param_groups[0]["lr"])
+            losses = step()
+            self.update.forget_weights()
+            # The next step overwrites what this one returns.
+            return {name: loss.clone() for name, loss in losses.items()}
 
     def _ready(self, *, follow: bool) -> Step:
         """The next step, after the transitions that it draws from have been copied."""
         if self.replay is None:
             self.replay = DeviceReplay(self.buffer)
-        self.replay.follow()
+        self.replay.follow(self.update.agent.num_timesteps)
+        if self.fixed != (fixed := self._fixed()):
+            self._require_plain_steps()
+            self.fixed, self.captured, self.n_warm_ups = fixed, {}, 0
         if self.n_warm_ups < N_WARM_UPS:
             self.n_warm_ups += 1
             return lambda: self._beside(follow=follow)
-        if self.fixed != (fixed := self._addresses()):
-            self.captured, self.fixed = {}, fixed
         if follow not in self.captured:
             self.captured[follow] = self.capture(lambda: self._step(follow=follow))
         return self.captured[follow]
+
+    def _give_up(self, error: RuntimeError) -> None:
+        # What was made while capturing was never computed.
+        self.update.forget_weights()
+        self.has_failed, self.replay, self.captured = True, None, {}
+        warnings.warn(
+            "the update cannot be captured as a CUDA graph, training goes on without one (--no-compile, or "
+            f"compile=False, does not try): {str(error).splitlines()[0]}",
+            stacklevel=3,
+        )
 
     def _step(self, *, follow: bool) -> dict[str, Tensor]:
         assert self.replay is not None
@@ -108,27 +121,45 @@ class CapturedUpdate:
         """Make a step on a stream of its own, as the captured ones are."""
         if self.buffer.device.type != "cuda":
             return self._step(follow=follow)
-        stream = torch.cuda.Stream(self.buffer.device)
+        stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             losses = self._step(follow=follow)
         torch.cuda.current_stream().wait_stream(stream)
         return losses
 
-    def _addresses(self) -> list[int]:
-        """Where everything lies that the graph reads and writes."""
+    def _fixed(self) -> tuple[Any, ...]:
+        """What is fixed in the graph: settings of the agent, and where everything lies that is read and written."""
         agent = self.update.agent
-        optimizers = [agent.actor.optimizer, agent.critic.optimizer, agent.ent_coef_optimizer]
-        states: list[Any] = [s for o in optimizers if o is not None for s in o.state.values()]
-        moments = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-        tensors = [*agent.policy.parameters(), *agent.policy.buffers(), *moments]
-        return [tensor.data_ptr() for tensor in tensors]
+        settings = (agent.tau, agent.gamma, agent.target_entropy, agent.max_grad_norm)
+        ent_coef = agent.ent_coef_tensor if agent.log_ent_coef is None else agent.log_ent_coef
+        places = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*self.tensors, ent_coef)]
+        # Optimisers take another mapping when their state is loaded.
+        states = [id(optimizer.state) for optimizer in self._optimizers()]
+        return (*settings, agent.actor_prior, agent.critic_prior, places, states)
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        agent = self.update.agent
+        optimizers = (agent.actor.optimizer, agent.critic.optimizer, agent.ent_coef_optimizer)
+        return [optimizer for optimizer in optimizers if optimizer is not None]
+
+    def _require_plain_steps(self) -> None:
+        for optimizer in self._optimizers():
+            if not adam.is_plain(optimizer):
+                raise RuntimeError(f"{type(optimizer).__name__} with these options is not made for it")
+            if not all(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+                raise RuntimeError("some parameters are frozen")
 
 
 def _cuda_graph(step: Step) -> Step:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        losses = step()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            losses = step()
+    except RuntimeError:
+        # A capture that its end finds broken leaves its own stream behind.
+        torch.cuda.set_stream(stream)
+        raise
 
     def replay() -> dict[str, Tensor]:
         graph.replay()

@@ -7,6 +7,8 @@ import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
+PIECE = 10_000
+
 
 class DeviceReplay:
     """A copy of a plain replay buffer on its device, which follows it and from which batches are drawn.
@@ -21,21 +23,30 @@ class DeviceReplay:
     """
 
     def __init__(self, buffer: ReplayBuffer) -> None:
-        self.buffer, self.copied = buffer, 0
+        self.buffer = buffer
         obs_dim, action_dim = int(np.prod(buffer.obs_shape)), buffer.action_dim
         self.widths = [obs_dim, action_dim, obs_dim, 1, 1, 1]
         self.rows = torch.zeros(buffer.buffer_size * buffer.n_envs, sum(self.widths), device=buffer.device)
         self.n_rows = torch.zeros((), dtype=torch.float64, device=buffer.device)
-        self.pos, self.full = 0, False
-        self._copy(0, buffer.size())
+        self.clock, self.size, self.pos = -1, 0, 0
 
-    def follow(self) -> None:
-        """Copy the transitions that were added since the last time, of which there are fewer than the buffer holds."""
-        capacity = self.buffer.buffer_size
-        n_new = (self.buffer.pos - self.pos) % capacity
-        at_end = min(n_new, capacity - self.pos)
-        self._copy(self.pos, at_end)
-        self._copy(0, n_new - at_end)
+    def follow(self, clock: int) -> None:
+        """Copy the transitions that were added since the last time.
+
+        Args:
+            clock: How many were added ever. If it went back, or so far that all are new, all of them are copied.
+        """
+        buffer, capacity = self.buffer, self.buffer.buffer_size
+        n_new, size = (buffer.pos - self.pos) % capacity, buffer.size()
+        if self.clock < 0 or size < self.size or not 0 <= clock - self.clock < capacity * buffer.n_envs:
+            self._copy(0, size)
+        else:
+            at_end = min(n_new, capacity - self.pos)
+            self._copy(self.pos, at_end)
+            self._copy(0, n_new - at_end)
+        if size != self.size:
+            self.n_rows.fill_(size * buffer.n_envs)
+        self.clock, self.size, self.pos = clock, size, buffer.pos
 
     def draw(self, n: int) -> ReplayBufferSamples:
         """Transitions drawn uniformly by torch's generator of the device; nothing waits for the device."""
@@ -47,12 +58,13 @@ class DeviceReplay:
         return ReplayBufferSamples(observations, actions, next_observations, dones * (1 - timeouts), rewards)
 
     def _copy(self, start: int, n: int) -> None:
-        """Copy so many steps of all environments."""
-        buffer, n_envs = self.buffer, self.buffer.n_envs
-        if n:
-            names = ("observations", "actions", "next_observations", "rewards", "dones", "timeouts")
-            arrays = [getattr(buffer, name)[start : start + n].reshape(n * n_envs, -1) for name in names]
+        """Copy so many steps of all environments, in pieces that need little memory of the CPU."""
+        n_envs, names = (
+            self.buffer.n_envs,
+            ("observations", "actions", "next_observations", "rewards", "dones", "timeouts"),
+        )
+        for first in range(start, start + n, PIECE):
+            last = min(first + PIECE, start + n)
+            arrays = [getattr(self.buffer, name)[first:last].reshape((last - first) * n_envs, -1) for name in names]
             rows = torch.from_numpy(np.concatenate(arrays, axis=1, dtype=np.float32, casting="same_kind"))
-            self.rows[start * n_envs : (start + n) * n_envs].copy_(rows)
-        self.pos = buffer.pos
-        self.n_rows.fill_(buffer.size() * n_envs)
+            self.rows[first * n_envs : last * n_envs].copy_(rows)

@@ -165,7 +165,7 @@ class RPPSAC(SAC):
             return None
         if self._captured is None or not self._captured.is_for(update, buffer, batch_size):
             self._captured = CapturedUpdate(update, buffer, batch_size)
-        return None if self._captured.error else self._captured
+        return None if self._captured.has_failed else self._captured
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rpp_rl.nn import products
-from rpp_rl.nn.products import fast_products, is_better, set_strict_float32
+from rpp_rl.nn.products import default_products, fast_products, is_better, set_strict_float32
 
 settings = getattr(torch.backends.mkldnn, "matmul", None)
 pytestmark = pytest.mark.skipif(settings is None, reason="torch 2.8 has no such setting")
@@ -62,11 +62,33 @@ def test_blocks_can_be_nested(better):
         assert settings.fp32_precision == "bf16"
 
 
-def test_what_somebody_else_has_set_stays(better):
-    set_strict_float32(True)
+def test_products_with_vectors_are_asked_of_the_default_library(better):
+    with fast_products():
+        with default_products():
+            assert settings.fp32_precision == "none"
+        assert settings.fp32_precision == "bf16"
+    assert settings.fp32_precision == "none"
+
+
+def test_a_function_that_calls_itself_leaves_no_trace(better):
+    @fast_products()
+    def descend(n):
+        assert settings.fp32_precision == "bf16"
+        return descend(n - 1) if n else 0
+
+    descend(2)
+    assert settings.fp32_precision == "none"
+
+
+@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+def test_what_somebody_else_has_set_stays(better, precision):
+    settings.fp32_precision = precision
     try:
         with fast_products():
-            assert settings.fp32_precision == "ieee"
+            with default_products():
+                assert settings.fp32_precision == precision
+            assert settings.fp32_precision == precision
+        assert settings.fp32_precision == precision
     finally:
         set_strict_float32(False)
     assert settings.fp32_precision == "none"
