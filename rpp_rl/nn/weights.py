@@ -72,6 +72,7 @@ class Weights:
         self._buffers: list[Pair] | None = None
         self._basis: BasisProduct | None = None
         self._made_of: list[tuple[int, int, bool]] | None = None
+        self._places: list[int] = []
 
     @property
     def is_stale(self) -> bool:
@@ -100,7 +101,8 @@ class Weights:
             if self._residuals:
                 with torch.no_grad():
                     foreach._foreach_add_([tensor for pair in self.pairs for tensor in pair], self._residuals)
-        elif self.is_stale:
+        elif self._places != (places := [parameter.data_ptr() for parameter in self._residuals]):
+            self._places = places
             self._set_pairs([parameter.detach() for parameter in self._residuals])
         self._made_of = self._state()
 
