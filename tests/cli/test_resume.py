@@ -21,6 +21,7 @@ from rpp_rl.cli.errors import UserError
 from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.cli.train_sac import main
 from rpp_rl.config import sac_config
+from rpp_rl.sac import RPPSAC
 
 MAIN = "import sys; from rpp_rl.cli.train_sac import main; sys.exit(main())"
 
@@ -264,3 +265,9 @@ def test_a_disk_that_is_full_after_some_of_a_checkpoint_keeps_the_one_before(cop
     monkeypatch.undo()
     assert load(copied).num_timesteps == 200
     assert not list(copied.path.glob(".*.tmp"))
+
+
+def test_a_resumed_run_obeys_what_is_said_about_the_machine(copied):
+    assert load(copied).compile
+    assert main(["--resume", str(copied.path), "-n", "210", "--no-compile"]) == 0
+    assert not RPPSAC.load(copied.agent, device="cpu").compile
