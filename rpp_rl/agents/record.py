@@ -26,6 +26,9 @@ LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
 MAX_FPS = 30
 """Simulators may make more pictures in a second than films need; the film keeps its pace and drops some."""
 
+TRACKING_MODES = (1, 2)
+"""MuJoCo's numbers of the modes ``track`` and ``trackcom`` of a camera."""
+
 
 class RenderError(RuntimeError):
     """Something that rendering needs is missing; the text says what to install or to set."""
@@ -73,6 +76,7 @@ def record_agent(
     if env.render_mode != "rgb_array":
         raise ValueError(f"expected an environment made with render_mode='rgb_array', got {env.render_mode!r}")
     choose_renderer()
+    _follow_robot(env)
     rate = float(env.metadata.get("render_fps", MAX_FPS))
     stride = int(np.ceil(rate / MAX_FPS))
     n_steps, n_frames, total = 0, 0, 0.0
@@ -109,6 +113,16 @@ def choose_renderer() -> None:
             f"run apt install {' or apt install '.join(package for _, package in LIBRARIES.values())}"
         )
     os.environ["MUJOCO_GL"] = usable[0]
+
+
+def _follow_robot(env: gym.Env) -> None:
+    """Look through the model's camera that moves with the robot, unless another camera was chosen."""
+    renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
+    # Gymnasium asks for a camera named "track", which MuJoCo 4 no longer finds by its way of asking.
+    if renderer is not None and renderer.camera_id == -1:
+        tracking = np.isin(renderer.model.cam_mode, TRACKING_MODES).nonzero()[0]
+        if len(tracking):
+            renderer.camera_id = int(tracking[0])
 
 
 def _frame(env: gym.Env) -> ndarray:

@@ -53,6 +53,20 @@ def test_a_gif_moves_and_keeps_the_pace(env, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ant.gif"]
 
 
+def test_the_camera_moves_with_the_robot(env, tmp_path):
+    def robot_pixels():
+        red, _, blue = np.moveaxis(record._frame(env).astype(int), -1, 0)
+        return int((red - blue > 40).sum())
+
+    record_agent(untrained("Ant-v4"), env, tmp_path / "ant.gif", seconds=0.1)
+    robot, renderer = env.unwrapped, env.unwrapped.mujoco_renderer
+    assert robot.model.cam_mode[renderer.camera_id] in record.TRACKING_MODES
+    robot.set_state(np.concatenate([[40.0], robot.data.qpos[1:]]), robot.data.qvel)
+    assert robot_pixels() > 20
+    renderer.camera_id = -1
+    assert robot_pixels() == 0, "control: the camera that stays where it is sees nothing"
+
+
 def test_an_mp4_has_the_same_frames(env, tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="not installed: pip install 'rpp_rl[video]'")
 
