@@ -252,44 +252,6 @@ def test_on_a_cpu_nothing_is_captured():
     assert agent._captured is None
 
 
-def test_the_copy_follows_the_buffer_around_its_end():
-    agent = make_agent()
-    replay, buffer = DeviceReplay(agent.replay_buffer), agent.replay_buffer
-    for seed, n in enumerate((0, 15, 25, 1, 49, 50, 123)):
-        add(agent, n, seed)
-        replay.follow(agent.num_timesteps)
-        assert replay.n_rows == buffer.size()
-        for columns, array in ((slice(17), buffer.observations), (slice(-3, -2), buffer.rewards[..., None])):
-            expected = torch.from_numpy(array[: buffer.size(), 0]).float()
-            torch.testing.assert_close(replay.rows[: buffer.size(), columns], expected, rtol=0, atol=0)
-
-
-def test_a_buffer_that_is_emptied_is_followed():
-    agent = make_agent()
-    replay = DeviceReplay(agent.replay_buffer)
-    replay.follow(agent.num_timesteps)
-    agent.replay_buffer.reset()
-    add(agent, 3, seed=5)
-    replay.follow(agent.num_timesteps)
-    assert replay.n_rows == 3
-    expected = torch.from_numpy(agent.replay_buffer.actions[:3, 0])
-    torch.testing.assert_close(replay.rows[:3, 17:23], expected, rtol=0, atol=0)
-
-
-def test_what_is_drawn_are_transitions_of_the_buffer():
-    agent = make_agent()
-    replay, buffer = DeviceReplay(agent.replay_buffer), agent.replay_buffer
-    replay.follow(agent.num_timesteps)
-    batch = replay.draw(400)
-    observations = buffer.observations[:, 0].astype(np.float32)
-    rows = [int((observations == obs).all(1).argmax()) for obs in batch.observations.numpy()]
-    assert set(rows) == set(range(30)), "all rows that are filled, and no others"
-    expected = buffer._get_samples(np.array(rows))
-    for name in ("observations", "actions", "next_observations", "rewards", "dones"):
-        torch.testing.assert_close(getattr(batch, name), getattr(expected, name).float(), rtol=0, atol=0)
-    assert 0 < float(batch.dones.mean()) < float(torch.as_tensor(buffer.dones[:30]).float().mean()), "time-outs count"
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", KINDS)
