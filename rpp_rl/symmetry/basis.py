@@ -7,10 +7,9 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-import scipy
+import scipy.linalg
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.linalg import null_space
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -18,8 +17,13 @@ from rpp_rl.symmetry.cache import kept
 from rpp_rl.symmetry.matrices import frozen
 from rpp_rl.symmetry.reps import Rep
 
-RANK_TOLERANCE = 1e-10
-"""Singular values below this times the largest count as zero."""
+RANK_TOLERANCE = 1e-8
+"""Singular values below this count as zero, or below this times the largest one where that is above 1.
+
+Matrices of a group have entries of about 1, and such that agree to 10 decimals are called equal, so this is what noise
+can reach. The largest singular value alone is no measure: where every matrix is the identity but for rounding, it is
+noise itself. The smallest true ones are about 2π/n for an element of order n.
+"""
 
 BLOCK_OVERHEAD = 2e6
 """Multiply-adds that take as long as handling one more block: the trade between few blocks and small ones.
@@ -32,7 +36,7 @@ BASIS_OVERHEAD = 16
 """Multiply-adds that take as long as reading one number of a basis: a large basis for one pair of copies is slow."""
 
 
-NULL_SPACE_VERSION = 1
+NULL_SPACE_VERSION = 2
 """To be raised with every change of how null spaces are computed, so that those on the disk are not taken for it."""
 
 KEPT_ENTRIES = 100
@@ -228,6 +232,7 @@ def _kept_null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank ou
         return _null_space_basis(rep_in, rep_out)
     # Exact matrices and versions: the basis read must be the one that would be computed, bit for bit.
     stacks = [stack for rep in (rep_in, rep_out) for stack in (rep.generators, rep.lie_algebra)]
+    stacks.append(_units(rep_in.group.lie_algebra))
     method = ("null space", NULL_SPACE_VERSION, RANK_TOLERANCE, np.__version__, scipy.__version__)
     header = repr((method, [(stack.shape, stack.dtype.str) for stack in stacks])).encode()
     content = header + b"".join(stack.tobytes() for stack in stacks)
@@ -237,14 +242,25 @@ def _kept_null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank ou
 def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
     """Solve (x_out ⊗ I − I ⊗ x_inᵀ) vec(W) = 0 for every generator x, W flattened row by row (arXiv:2104.09459, §4)."""
     n_in, n_out = rep_in.size, rep_out.size
-    stacks = [(rep_out.generators, rep_in.generators), (rep_out.lie_algebra, rep_in.lie_algebra)]
+    group = rep_in.group
+    stacks = [
+        (rep_out.generators, rep_in.generators, np.ones(len(group.generators))),
+        (rep_out.lie_algebra, rep_in.lie_algebra, _units(group.lie_algebra)),
+    ]
     constraints = [
-        np.kron(x_out, np.eye(n_in)) - np.kron(np.eye(n_out), x_in.T)
-        for outs, ins in stacks
-        for x_out, x_in in zip(outs, ins, strict=True)
+        (np.kron(x_out, np.eye(n_in)) - np.kron(np.eye(n_out), x_in.T)) / unit
+        for outs, ins, units in stacks
+        for x_out, x_in, unit in zip(outs, ins, units, strict=True)
     ]
     if not any(constraint.any() for constraint in constraints):
         return np.eye(n_out * n_in).reshape(-1, n_out, n_in)
     # R has the kernel of the constraints and fewer rows.
-    kernel = null_space(np.linalg.qr(np.concatenate(constraints), mode="r"), rcond=RANK_TOLERANCE)
-    return np.ascontiguousarray(kernel.T).reshape(-1, n_out, n_in)
+    _, values, vectors = scipy.linalg.svd(np.linalg.qr(np.concatenate(constraints), mode="r"))
+    kernel = vectors[int((values > RANK_TOLERANCE * max(1.0, values[0])).sum()) :]
+    return np.ascontiguousarray(kernel).reshape(-1, n_out, n_in)
+
+
+def _units(lie_algebra: Float[ndarray, "n_lie d d"]) -> Float[ndarray, " n_lie"]:
+    """The size of each infinitesimal generator, whose unit anyone may choose, as a power of two: exact to divide by."""
+    sizes = np.abs(lie_algebra).max((1, 2), initial=0.0)
+    return np.exp2(np.floor(np.log2(np.where(sizes > 0.0, sizes, 1.0))))

@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+KEY_DECIMALS = 10
+"""Decimals to which the matrices of two groups or representations have to agree to be called equal."""
+
 
 def matrix_key(matrix: ndarray, decimals: int = 6) -> bytes:
     """A key that is the same for matrices which are equal up to rounding errors, and without the sign of zero."""
@@ -16,7 +19,7 @@ def matrix_key(matrix: ndarray, decimals: int = 6) -> bytes:
 
 def content_key(matrices: ndarray) -> bytes:
     """The key by which groups and reps are compared: cosines differ in the last digit from processor to processor."""
-    return matrix_key(matrices, decimals=10)
+    return matrix_key(matrices, decimals=KEY_DECIMALS)
 
 
 def frozen(array: ndarray) -> ndarray:
@@ -26,7 +29,10 @@ def frozen(array: ndarray) -> ndarray:
 
 
 def frozen_stack(stack: ndarray, label: str) -> Float[ndarray, "n d d"]:
-    """A read-only float64 copy of a stack of square matrices.
+    """A read-only float64 copy of a stack of square matrices, with integers made exact.
+
+    Whatever `content_key` takes for an integer becomes one: matrices that count as equal and are signed permutations
+    but for rounding, cos π say, have to have the same closed forms and thus the same bases.
 
     Raises:
         ValueError: If ``stack`` has another shape or holds numbers that are not finite.
@@ -36,7 +42,8 @@ def frozen_stack(stack: ndarray, label: str) -> Float[ndarray, "n d d"]:
         raise ValueError(f"{label} must be a stack of square matrices, shape (n, d, d), got shape {copy.shape}")
     if not np.isfinite(copy).all():
         raise ValueError(f"{label} must be finite numbers")
-    return frozen(copy)
+    nearest = np.round(copy)
+    return frozen(np.where(np.round(copy, KEY_DECIMALS) == nearest, nearest, copy) + 0.0)
 
 
 def snapped(array: ndarray, tolerance: float = 1e-12) -> ndarray:
