@@ -7,10 +7,10 @@ sum of an equivariant map and a free one, and Gaussian priors make symmetry the 
 
 from typing import TYPE_CHECKING, Any
 
+from rpp_rl._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from rpp_rl.agents import load_agent as load_agent
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

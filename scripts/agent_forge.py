@@ -22,10 +22,10 @@ import envs_reps
 from rpp_rl.agents import load_agent, save_agent
 from rpp_rl.agents.agent_file import KIND, VERSION
 from rpp_rl.agents.card import evaluation_record
-from rpp_rl.config import SACConfig
+from rpp_rl.io.tensor_file import read_weights, write_weights
 from rpp_rl.nn import Mode
 from rpp_rl.sac import RPPSAC
-from rpp_rl.weights import read_weights, write_weights
+from rpp_rl.sac.config import SACConfig
 
 MODES: Mapping[str, Mode] = {"Walker2d-v5": "rpp", "Swimmer-v5": "emlp", "Hopper-v5": "mlp"}
 """The good agents."""

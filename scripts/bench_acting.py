@@ -27,7 +27,7 @@ from torch import nn
 
 import envs_reps
 from rpp_rl.agents import Agent, load_agent
-from rpp_rl.agents.acting import acting_network
+from rpp_rl.agents.acting_network import acting_network
 from rpp_rl.agents.export import onnx_bytes
 from rpp_rl.sac import RPPSACPolicy
 

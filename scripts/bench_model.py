@@ -16,9 +16,9 @@ import torch
 from measuring import in_turns, machine, milliseconds, print_table, set_threads
 
 import envs_reps
-from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.training import Trainer
+from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs import EnvSpec
 
 KINDS = ("mlp", "emlp", "rpp")

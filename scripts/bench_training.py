@@ -23,7 +23,7 @@ from typing import Any
 
 from measuring import KINDS, OURS, available, machine, make_agent, print_table, set_threads
 
-from rpp_rl.cli.environments import make_vec_env
+from rpp_rl.runs.environments import make_vec_env
 
 WARM_UP = 200
 """Random steps, and steps with updates, before the clock starts: what is compiled is compiled then."""

@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import yaml
 
-from rpp_rl.cli.curves import ERROR, equivariance_errors
+from rpp_rl.runs.tensorboard import ERROR, equivariance_errors
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

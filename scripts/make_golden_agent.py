@@ -16,8 +16,8 @@ import numpy as np
 import envs_reps
 from rpp_rl.agents import Agent, load_agent, save_agent
 from rpp_rl.agents.agent_file import VERSION
-from rpp_rl.config import SACConfig
 from rpp_rl.sac import RPPSAC
+from rpp_rl.sac.config import SACConfig
 
 FOLDER = Path(__file__).parent.parent / "tests" / "agents" / "golden"
 KINDS = {"rpp": "Walker2d-v5", "emlp": "Swimmer-v5", "mlp": "HalfCheetah-v5"}

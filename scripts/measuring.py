@@ -23,9 +23,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import envs_reps
 from rpp_rl.cli.train_sac import POLICY_SETTINGS
-from rpp_rl.config import SACConfig, merged_settings
+from rpp_rl.io.provenance import git_commit
 from rpp_rl.sac import algorithm_for
-from rpp_rl.versions import git_commit
+from rpp_rl.sac.config import SACConfig
+from rpp_rl.settings import merged_settings
 
 OURS: dict[str, dict[str, Any]] = {
     "mlp": {"mode": "mlp"},

@@ -13,9 +13,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpp_rl.cli.errors import command, user_input
-from rpp_rl.dynamics.data import split
-from rpp_rl.dynamics.sources import read_episodes, write_episodes
+from rpp_rl.cli.errors import command
+from rpp_rl.dynamics.readers import read_episodes, write_episodes
+from rpp_rl.dynamics.trajectories import split
+from rpp_rl.io.border import user_input
 
 
 @command

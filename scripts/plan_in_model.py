@@ -21,13 +21,14 @@ from gymnasium.spaces import Box
 from tqdm import tqdm
 
 from rpp_rl.cli.arguments import integer
-from rpp_rl.cli.environments import make_env
-from rpp_rl.cli.errors import command, user_input
+from rpp_rl.cli.errors import command
 from rpp_rl.dynamics import load_model, read_episodes
-from rpp_rl.dynamics.files import TEST_FILE
 from rpp_rl.dynamics.metrics import DIVERGED
 from rpp_rl.dynamics.model_env import ModelEnv
+from rpp_rl.dynamics.model_file import TEST_FILE
 from rpp_rl.dynamics.planning import Planner
+from rpp_rl.io.border import user_input
+from rpp_rl.runs.environments import make_env
 
 Policy = Callable[[np.ndarray], np.ndarray]
 

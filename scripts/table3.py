@@ -31,18 +31,19 @@ import numpy as np
 
 import envs_reps
 from rpp_rl.cli.arguments import KeyValues
-from rpp_rl.cli.errors import UserError, command, user_input
-from rpp_rl.cli.run_folder import RunFolder
+from rpp_rl.cli.errors import command
 from rpp_rl.cli.train_model import divide
 from rpp_rl.cli.train_model import run as train_model
-from rpp_rl.config import merged_settings
 from rpp_rl.dynamics import Episodes, Trajectories, load_model, read_episodes, write_episodes
+from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.evaluation import HORIZONS, evaluate
-from rpp_rl.dynamics.files import MODEL_FILE, read_model
 from rpp_rl.dynamics.metrics import smoothed
-from rpp_rl.files import replacing
-from rpp_rl.model_config import ModelConfig
-from rpp_rl.versions import versions
+from rpp_rl.dynamics.model_file import MODEL_FILE, read_model
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.provenance import versions
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.settings import merged_settings
 
 MODES, SIZES, DATA = ("mlp", "emlp", "rpp"), ("parameters", "width"), ("raw", "smoothed")
 COLUMNS = ("env", "group", "mode", "size", "data", "seed", "widths", "n_parameters", "metric", "horizon", "value")

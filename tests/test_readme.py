@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.record import RenderError, choose_renderer
+from rpp_rl.io.extras import MissingExtraError
 
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -1,6 +1,5 @@
 """Agents that people can load, watch and deploy: safe files, the registry, films, pictures, exports, the hub."""
 
-from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.export import export_agent
@@ -8,6 +7,7 @@ from rpp_rl.agents.hub import push_agent
 from rpp_rl.agents.load import load_agent
 from rpp_rl.agents.plot import plot_agent
 from rpp_rl.agents.record import record_agent
+from rpp_rl.agents.trained_agent import Agent
 
 __all__ = [
     "Agent",

@@ -1,4 +1,4 @@
-"""The safe format of an agent: one safetensors file with everything about it as JSON in the header (`rpp_rl.weights`).
+"""The safe format of an agent: one safetensors file with everything about it as JSON in the header (see `rpp_rl.io`).
 
 The document holds ``env`` (id and arguments), both spaces, ``policy`` (the arguments of the networks, with the
 specification by value), ``config`` (the settings of the run), ``card`` (steps, returns, versions, ...) and
@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rpp_rl.agents.agent import Agent
-from rpp_rl.agents.build import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
 from rpp_rl.agents.card import check_card
+from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.io.provenance import versions
+from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 from rpp_rl.sac import RPPSACPolicy
-from rpp_rl.versions import versions
-from rpp_rl.weights import read_document, read_weights, write_weights
 
 KIND = "an agent of rpp_rl"
 VERSION = 1

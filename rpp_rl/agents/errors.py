@@ -1,5 +1,7 @@
 """The one error of this folder: an agent that cannot be had, and why."""
 
+from rpp_rl.io.border import UserError
 
-class AgentError(ValueError):
+
+class AgentError(UserError):
     """An agent's file is missing, damaged, foreign or of another version; the text says what to do."""

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import nn
 
-import rpp_rl
-from rpp_rl.agents.acting import acting_network
-from rpp_rl.agents.agent import Agent
-from rpp_rl.agents.extras import need
-from rpp_rl.files import replacing
+from rpp_rl._version import __version__
+from rpp_rl.agents.acting_network import acting_network
+from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.extras import need
 
 Format = Literal["onnx", "torch"]
 """What a file is for."""
@@ -74,7 +74,7 @@ def _facts(agent: Agent) -> dict[str, str]:
         "env_kwargs": json.dumps(agent.env_kwargs),
         "group": "" if agent.spec is None else agent.spec.variant,
         "steps": str(agent.n_steps),
-        "rpp_rl": rpp_rl.__version__,
+        "rpp_rl": __version__,
     }
 
 

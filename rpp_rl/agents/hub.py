@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import policy_kwargs, save_agent
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.agents.errors import AgentError
-from rpp_rl.agents.extras import need
+from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.io.extras import need
+from rpp_rl.io.tensor_file import SUFFIX
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
-from rpp_rl.weights import SUFFIX
 
 SCHEME = "hf://"
 """How the names of agents on the hub begin: ``hf://org/name``, or ``hf://org/name@revision``."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from rpp_rl.agents import registry
-from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.agent_file import read_agent
-from rpp_rl.agents.build import refusing
+from rpp_rl.agents.checked_policy import refusing
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.hub import SCHEME, download_agent
 from rpp_rl.agents.sb3_zip import read_zip
-from rpp_rl.config import load_yaml, nearest, sac_config
+from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.sac.config import sac_config
+from rpp_rl.settings import load_yaml, nearest
 
 
 def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto") -> Agent:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from stable_baselines3.common.utils import check_for_correct_spaces
 
-from rpp_rl.agents.agent import Agent
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.trained_agent import Agent
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import gymnasium as gym
 import numpy as np
 from numpy import ndarray
 
-from rpp_rl.agents.agent import Agent
-from rpp_rl.agents.extras import need
 from rpp_rl.agents.gait import Asymmetry, Limbs, asymmetries, limbs
 from rpp_rl.agents.play import play
+from rpp_rl.agents.trained_agent import Agent
 from rpp_rl.envs.transform import to_rep
-from rpp_rl.files import replacing
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.extras import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

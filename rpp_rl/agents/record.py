@@ -16,9 +16,9 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from rpp_rl.agents.agent import Agent
-from rpp_rl.agents.extras import need
 from rpp_rl.agents.play import play
+from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.io.extras import need
 
 LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
 """Ways to render without a window by the value of MUJOCO_GL: the library, and the package of Debian and Ubuntu."""

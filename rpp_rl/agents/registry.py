@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rpp_rl.weights import SUFFIX
+from rpp_rl.io.tensor_file import SUFFIX
 
 FOLDER = Path(__file__).parent / "pretrained"
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rpp_rl
-from rpp_rl.cli.errors import UserError, user_input
-from rpp_rl.cli.run_folder import RunFolder
-from rpp_rl.config import Kind, SACConfig, Settings, merged_settings, parse_yaml
+from rpp_rl._version import __version__
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.sac.config import SACConfig
+from rpp_rl.settings import Kind, Settings, merged_settings, parse_yaml
 
 FLAGS = {
     "env": ("--env",),
@@ -153,7 +154,7 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: M
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
-    parser.add_argument("--version", action="version", version=f"rpp_rl {rpp_rl.__version__}")
+    parser.add_argument("--version", action="version", version=f"rpp_rl {__version__}")
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, names: Sequence[str]) -> None:

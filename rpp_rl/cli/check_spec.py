@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import envs_reps
-from rpp_rl.cli.environments import make_env
-from rpp_rl.cli.errors import UserError, command, user_input
-from rpp_rl.cli.tables import aligned, percent
+from rpp_rl.cli.errors import command
+from rpp_rl.cli.text import aligned, percent
 from rpp_rl.envs import EnvSpec
 from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
-from rpp_rl.envs.files import read_spec
+from rpp_rl.envs.spec_file import read_spec
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.runs.environments import make_env
 
 HEADER = (
     "generator",

@@ -12,11 +12,12 @@ from typing import Any
 import gymnasium
 
 from rpp_rl.cli.arguments import add_env_kwargs
-from rpp_rl.cli.environments import make_env
-from rpp_rl.cli.errors import UserError, command, user_input
-from rpp_rl.cli.tables import aligned, percent
-from rpp_rl.envs.derive import BareModel, Derivation, Finding, Survey, accepted, chosen, derive, survey
-from rpp_rl.envs.files import write_spec
+from rpp_rl.cli.errors import command
+from rpp_rl.cli.text import aligned, percent
+from rpp_rl.derive import BareModel, Derivation, Finding, Survey, accepted, chosen, derive, survey
+from rpp_rl.envs.spec_file import write_spec
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.runs.environments import make_env
 
 HEADER = ("element", "1 step", "verdict", "reward", "differences", "meaning")
 MAX_ALONE = 8

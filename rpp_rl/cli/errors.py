@@ -1,42 +1,15 @@
-"""Mistakes of the user end in one line and status 2; mistakes of the program keep their traceback.
-
-Errors become a :class:`UserError` only at the borders where input enters (settings, environments, files), by
-:func:`user_input`. A ``ValueError`` from anywhere else is a bug and is shown as one. ``OSError`` needs no border: a
-missing file, a forbidden folder and a full disk are never the program's fault.
-"""
+"""How a command ends: mistakes of the user in one line and status 2, mistakes of the program with their traceback."""
 
 import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+
+from rpp_rl.io.border import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class UserError(Exception):
-    """Something the user can mend; its text says what was expected, what was got and what to do."""
-
-
-@contextmanager
-def user_input(*kinds: type[Exception], about: str = "") -> Iterator[None]:
-    """A border at which input enters: within it, errors of these kinds are the fault of the input.
-
-    Args:
-        kinds: Classes of errors by which the code inside refuses its input.
-        about: What is being read, put before the message.
-
-    Raises:
-        UserError: In place of every error of these kinds.
-    """
-    try:
-        yield
-    except kinds as error:
-        # A KeyError prints its message in quotes, so take the message itself.
-        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        raise UserError(f"{about}: {message}" if about else message) from error
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:

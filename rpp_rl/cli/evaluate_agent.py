@@ -16,8 +16,9 @@ from stable_baselines3.common.utils import check_for_correct_spaces, set_random_
 from rpp_rl.agents import Agent, AgentError, load_agent, registry
 from rpp_rl.agents.card import reproduces
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
-from rpp_rl.cli.environments import check_device, environment_of, make_vec_env
-from rpp_rl.cli.errors import command, user_input
+from rpp_rl.cli.errors import command
+from rpp_rl.io.border import user_input
+from rpp_rl.runs.environments import check_device, environment_of, make_vec_env
 from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors
 
 CARD_KEYS = ("episodes", "mean_return", "std_return", "interval")

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from rpp_rl.agents.extras import MissingExtraError, need
 from rpp_rl.cli.arguments import integer
-from rpp_rl.cli.environments import check_device
-from rpp_rl.cli.errors import UserError, command, user_input
-from rpp_rl.cli.tables import aligned
+from rpp_rl.cli.errors import command
+from rpp_rl.cli.text import aligned
 from rpp_rl.dynamics import Trajectories, TransitionModel, read_episodes
 from rpp_rl.dynamics.evaluation import HORIZONS, Evaluation, evaluate, real_and_predicted, require_fit
-from rpp_rl.dynamics.files import TEST_FILE, read_model
 from rpp_rl.dynamics.metrics import FLOOR, relative_errors
+from rpp_rl.dynamics.model_file import TEST_FILE, read_model
 from rpp_rl.dynamics.plots import error_figure, trajectory_figure
-from rpp_rl.files import replacing
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.extras import MissingExtraError, need
+from rpp_rl.runs.environments import check_device
 
 METRICS = {
     "honest": "whole state, steps 1 to k, data as they are",

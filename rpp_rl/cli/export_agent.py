@@ -8,7 +8,8 @@ from typing import get_args
 from rpp_rl.agents import AgentError, load_agent
 from rpp_rl.agents.export import INPUT, OUTPUT, SUFFIXES, Format, export_agent
 from rpp_rl.cli.arguments import add_agent
-from rpp_rl.cli.errors import command, user_input
+from rpp_rl.cli.errors import command
+from rpp_rl.io.border import user_input
 
 
 @command

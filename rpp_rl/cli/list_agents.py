@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rpp_rl.agents import AgentError, registry
 from rpp_rl.agents.agent_file import read_record
 from rpp_rl.agents.card import to_markdown
-from rpp_rl.cli.errors import UserError, command, user_input
-from rpp_rl.cli.tables import aligned
-from rpp_rl.config import nearest
+from rpp_rl.cli.errors import command
+from rpp_rl.cli.text import aligned
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.settings import nearest
 
 HEADER = ("name", "environment", "method", "group", "steps", "return in 20 episodes", "size")
 

@@ -15,13 +15,15 @@ from rpp_rl.agents import Agent, AgentError, load_agent, save_agent
 from rpp_rl.agents.agent_file import read_record
 from rpp_rl.agents.card import evaluation_record, to_markdown
 from rpp_rl.cli.arguments import integer
-from rpp_rl.cli.curves import equivariance_curve
-from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import evaluate
-from rpp_rl.cli.run_folder import ALGORITHMS, OF_THE_MACHINE, RunFolder
-from rpp_rl.config import SACConfig, load_yaml, sac_config
-from rpp_rl.files import replacing
-from rpp_rl.weights import SUFFIX
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import ALGORITHMS, OF_THE_MACHINE, RunFolder
+from rpp_rl.io.tensor_file import SUFFIX
+from rpp_rl.runs.tensorboard import equivariance_curve
+from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.settings import load_yaml
 
 MAX_POINTS = 200
 """Points of a curve that a card keeps."""

@@ -11,8 +11,9 @@ import torch
 from rpp_rl.agents import AgentError, load_agent
 from rpp_rl.agents.plot import plot_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
-from rpp_rl.cli.environments import environment_of, make_env
-from rpp_rl.cli.errors import command, user_input
+from rpp_rl.cli.errors import command
+from rpp_rl.io.border import user_input
+from rpp_rl.runs.environments import environment_of, make_env
 
 
 @command

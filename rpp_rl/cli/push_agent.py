@@ -7,7 +7,8 @@ from pathlib import Path
 from rpp_rl.agents import AgentError, load_agent
 from rpp_rl.agents.hub import SCHEME, push_agent
 from rpp_rl.cli.arguments import add_agent
-from rpp_rl.cli.errors import command, user_input
+from rpp_rl.cli.errors import command
+from rpp_rl.io.border import user_input
 
 
 @command

@@ -15,19 +15,20 @@ from tqdm import tqdm
 
 import envs_reps
 from rpp_rl.cli.arguments import add_settings, settings_from
-from rpp_rl.cli.callbacks import Interrupted, StopWish, report
-from rpp_rl.cli.environments import prepare_torch
-from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
-from rpp_rl.cli.run_folder import RunFolder
-from rpp_rl.dynamics.data import Episodes, Trajectories, require_disjoint, split
-from rpp_rl.dynamics.files import MODEL_FILE, TEST_FILE, read_model, save_model
+from rpp_rl.cli.errors import INTERRUPTED, command
+from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.model import TransitionModel, widths_of_equal_size
-from rpp_rl.dynamics.sources import read_episodes, write_episodes
+from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE, read_model, save_model
+from rpp_rl.dynamics.readers import read_episodes, write_episodes
 from rpp_rl.dynamics.training import Trainer
-from rpp_rl.envs.files import read_spec
+from rpp_rl.dynamics.trajectories import Episodes, Trajectories, require_disjoint, split
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.model_config import ModelConfig
+from rpp_rl.envs.spec_file import read_spec
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.nn import Prior, pathway_norms
+from rpp_rl.runs.callbacks import Interrupted, StopWish, report
+from rpp_rl.runs.environments import prepare_torch
 
 ALGORITHMS = {"rpp": "rpp_model", "emlp": "emlp_model", "mlp": "mlp_model"}
 

@@ -13,16 +13,17 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rpp_rl.agents import Agent, AgentError, load_agent, registry
 from rpp_rl.cli.arguments import RESUMABLE, settings_from, train_sac_parser
-from rpp_rl.cli.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
-from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, rewind, save_agent
-from rpp_rl.cli.continuation import continued_settings, take_over
-from rpp_rl.cli.environments import derived_seed, make_vec_env, prepare_torch, specification
-from rpp_rl.cli.errors import INTERRUPTED, UserError, command, user_input
-from rpp_rl.cli.finite import naming_divergence
-from rpp_rl.cli.run_folder import ALGORITHMS, RunFolder
-from rpp_rl.config import SACConfig
+from rpp_rl.cli.errors import INTERRUPTED, command
 from rpp_rl.envs.spec import EnvSpec, Generator
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import ALGORITHMS, RunFolder
+from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
+from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, rewind, save_agent
+from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
+from rpp_rl.runs.finite_env import naming_divergence
+from rpp_rl.runs.further_training import continued_settings, take_over
 from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
+from rpp_rl.sac.config import SACConfig
 
 POLICY_SETTINGS = (
     "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.metrics import (
     diverged,
     geometric_mean,
@@ -22,6 +21,7 @@ from rpp_rl.dynamics.metrics import (
     smoothed,
 )
 from rpp_rl.dynamics.model import TransitionModel
+from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.transform import from_rep, to_rep
 

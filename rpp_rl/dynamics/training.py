@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rpp_rl.dynamics.data import Trajectories
 from rpp_rl.dynamics.model import TransitionModel
+from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.nn import Prior, RPPLinear, pathways
 from rpp_rl.nn.products import fast_products
 

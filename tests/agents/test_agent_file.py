@@ -10,7 +10,7 @@ from agent_samples import untrained, visited
 import rpp_rl
 from rpp_rl.agents import Agent, AgentError, load_agent, save_agent
 from rpp_rl.agents.agent_file import KIND, VERSION
-from rpp_rl.weights import read_document, read_weights, write_weights
+from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 
 pytestmark = pytest.mark.mujoco
 

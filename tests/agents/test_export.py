@@ -11,7 +11,7 @@ from agent_samples import untrained, visited
 from gymnasium.spaces import Box
 
 import envs_reps
-from rpp_rl.agents.acting import acting_network
+from rpp_rl.agents.acting_network import acting_network
 from rpp_rl.agents.export import SUFFIXES, export_agent
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.sac import RPPSACPolicy

@@ -15,10 +15,10 @@ from agent_samples import untrained, visited
 import rpp_rl
 from rpp_rl.agents import AgentError, save_agent
 from rpp_rl.agents.card import evaluation_record
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.hub import push_agent, write_repository
 from rpp_rl.cli.evaluate_agent import main as evaluate
 from rpp_rl.cli.push_agent import main
+from rpp_rl.io.extras import MissingExtraError
 from rpp_rl.sac import RPPSAC
 
 pytestmark = pytest.mark.mujoco

@@ -7,9 +7,9 @@ from agent_samples import untrained
 from PIL import Image
 
 import envs_reps
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.gait import asymmetries, limbs
 from rpp_rl.cli.plot_agent import main
+from rpp_rl.io.extras import MissingExtraError
 
 PERIOD = 40
 

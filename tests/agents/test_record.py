@@ -9,9 +9,9 @@ from agent_samples import untrained
 from PIL import Image
 
 from rpp_rl.agents import record
-from rpp_rl.agents.extras import MissingExtraError
 from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
 from rpp_rl.cli.record_agent import main
+from rpp_rl.io.extras import MissingExtraError
 
 pytestmark = pytest.mark.mujoco
 

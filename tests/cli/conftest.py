@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.cli.train_sac import main as train_sac
+from rpp_rl.io.run_folder import RunFolder
 
 ENV = "Walker2d-v5"
 TINY = ["--env", ENV, "--seed", "1", "--eval-freq", "100", "--eval-episodes", "2", "--save-freq", "80"]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rpp_rl.cli.environments import make_vec_env, specification
 from rpp_rl.cli.train_sac import AGENT_SETTINGS, POLICY_SETTINGS, build_agent
-from rpp_rl.config import SACConfig, load_yaml, sac_config
+from rpp_rl.runs.environments import make_vec_env, specification
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
+from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.settings import load_yaml
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "sac").glob("*.yaml"))
 SECTIONS = [(path, name) for path in FILES for name in load_yaml(path) if name != "default"]

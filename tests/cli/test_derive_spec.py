@@ -10,11 +10,11 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 
 from rpp_rl.cli.check_spec import main as check_spec
-from rpp_rl.cli.checkpoint import load_agent
 from rpp_rl.cli.derive_spec import main as derive_spec
 from rpp_rl.cli.train_sac import main as train_sac
-from rpp_rl.config import load_yaml
-from rpp_rl.envs.files import read_spec, write_spec
+from rpp_rl.envs.spec_file import read_spec, write_spec
+from rpp_rl.runs.checkpoint import load_agent
+from rpp_rl.settings import load_yaml
 
 pytestmark = pytest.mark.mujoco
 

@@ -12,11 +12,12 @@ import torch
 from stable_baselines3 import SAC
 
 from rpp_rl.cli import train_sac as train_sac_module
-from rpp_rl.cli.checkpoint import Mark
-from rpp_rl.cli.errors import UserError, command, user_input
+from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
-from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.cli.train_sac import main as train_sac
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.checkpoint import Mark
 
 
 class Failing(gym.Env):

@@ -12,7 +12,7 @@ from toy_models import POINTS, constant
 from rpp_rl.cli.evaluate_model import main as evaluate_model
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, save_model, write_episodes
 from rpp_rl.dynamics.evaluation import evaluate
-from rpp_rl.dynamics.files import MODEL_FILE, TEST_FILE
+from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE
 
 
 @pytest.fixture(scope="module")

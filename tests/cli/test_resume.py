@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from rpp_rl.cli import callbacks, run_folder
-from rpp_rl.cli.checkpoint import load_checkpoint, read_mark, save_checkpoint
-from rpp_rl.cli.environments import make_vec_env
-from rpp_rl.cli.errors import UserError
-from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.cli.train_sac import main
-from rpp_rl.config import sac_config
+from rpp_rl.io import run_folder
+from rpp_rl.io.border import UserError
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs import callbacks
+from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, save_checkpoint
+from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
+from rpp_rl.sac.config import sac_config
 
 MAIN = "import sys; from rpp_rl.cli.train_sac import main; sys.exit(main())"
 
@@ -135,7 +136,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, tiny, number, vec_env, n_e
 @pytest.mark.slow
 def test_a_second_signal_does_not_wait(tmp_path, tiny):
     """The first one waits for the end of an evaluation step; here the process hangs in one for ever."""
-    code = "import time, rpp_rl.cli.callbacks as c; c.evaluate_policy = lambda *a, **k: time.sleep(600)\n" + MAIN
+    code = "import time, rpp_rl.runs.callbacks as c; c.evaluate_policy = lambda *a, **k: time.sleep(600)\n" + MAIN
     command = [sys.executable, "-c", code, *tiny, "-n", "1000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for((tmp_path / "logs" / "sac" / "Walker2d-v5_1" / "rl_model_80_steps.zip").exists, process)

@@ -14,14 +14,14 @@ import torch
 
 import envs_reps
 from rpp_rl.cli import train_model as module
-from rpp_rl.cli.callbacks import Interrupted, StopWish
-from rpp_rl.cli.run_folder import RunFolder
 from rpp_rl.cli.train_model import main
-from rpp_rl.config import merged_settings
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, write_episodes
-from rpp_rl.dynamics.files import read_model
+from rpp_rl.dynamics.config import ModelConfig
+from rpp_rl.dynamics.model_file import read_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer
-from rpp_rl.model_config import ModelConfig
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.callbacks import Interrupted, StopWish
+from rpp_rl.settings import merged_settings
 
 ENV = "Hopper-v4"
 TINY = ["--seed", "3", "--epochs", "6", "--save-freq", "2", "--device", "cpu", "-params", "n_test:4", "test_length:20"]

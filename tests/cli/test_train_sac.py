@@ -11,9 +11,10 @@ import pytest
 import torch
 import yaml
 
-from rpp_rl.cli.checkpoint import load_agent
 from rpp_rl.cli.train_sac import main
-from rpp_rl.config import SACConfig, load_yaml, sac_config
+from rpp_rl.runs.checkpoint import load_agent
+from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.settings import load_yaml
 
 
 def evaluations(folder):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from toy_models import POINTS
 
-from rpp_rl.dynamics.data import Trajectories
-from rpp_rl.dynamics.files import read_model, save_model
 from rpp_rl.dynamics.model import TransitionModel
+from rpp_rl.dynamics.model_file import read_model, save_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer, rollout_loss
+from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.nn import Prior, RPPLinear
 
 

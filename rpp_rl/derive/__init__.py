@@ -1,0 +1,7 @@
+"""Specifications derived from the MuJoCo model: which parts of the robot are images of each other, and is it true?"""
+
+from rpp_rl.derive.specification import Derivation, NoSymmetryError, accepted, chosen, derive
+from rpp_rl.derive.survey import Finding, Survey, survey
+from rpp_rl.derive.trials import BareModel
+
+__all__ = ["BareModel", "Derivation", "Finding", "NoSymmetryError", "Survey", "accepted", "chosen", "derive", "survey"]

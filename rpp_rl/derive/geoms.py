@@ -1,0 +1,105 @@
+"""The collision shapes of a body and of the one whose place it takes, geom by geom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import linear_sum_assignment
+
+from rpp_rl.derive.robot import BOX, CAPSULE, CYLINDER, ELLIPSOID, HFIELD, MESH, PLANE, SDF, SPHERE, Robot
+from rpp_rl.derive.violations import Violation, differing, off_place, plain_violations, tilted
+
+TYPE_NAMES = ("plane", "height field", "sphere", "capsule", "ellipsoid", "cylinder", "box", "mesh", "sdf")
+UNKNOWN_SHAPES = (HFIELD, MESH, SDF)
+"""Shapes given by data, which are not compared."""
+
+
+def matched_geoms(
+    robot: Robot, body: int, image: int, s: Float[ndarray, "3 3"]
+) -> tuple[tuple[tuple[int, int], ...], tuple[Violation, ...]]:
+    """The pairing of two bodies' geoms with the least violations, and these.
+
+    Args:
+        robot: The robot.
+        body: A body.
+        image: The body whose place it takes.
+        s: The motion of the tree that takes it there.
+    """
+    first, second = robot.felt_geoms[body], robot.felt_geoms[image]
+    names = robot.name("body", body), robot.name("body", image)
+    violations: list[Violation] = []
+    if len(first) != len(second):
+        violations += differing(*names, "number of colliding geoms", len(first), len(second))
+    if not first or not second:
+        return (), tuple(violations)
+    table = [[tuple(_geom_violations(robot, i, j, s)) for j in second] for i in first]
+    cost = np.array([[sum(v.size for v in cell) for cell in row] for row in table])
+    pairs = []
+    for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        pairs.append((first[row], second[column]))
+        violations += table[row][column]
+    return tuple(pairs), tuple(violations)
+
+
+def _geom_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) -> Iterator[Violation]:
+    model = robot.model
+    names = robot.name("geom", i), robot.name("geom", j)
+    kinds = int(model.geom_type[i]), int(model.geom_type[j])
+    if kinds[0] != kinds[1]:
+        first, second = (TYPE_NAMES[kind] for kind in kinds)
+        yield Violation(*names, "type", f"{names[0]} is a {first}, {names[1]} a {second}", 1.0)
+    else:
+        yield from _shape_violations(robot, i, j, s)
+    yield from plain_violations(robot, "geom", i, j, names)
+
+
+def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) -> Iterator[Violation]:
+    """What type, place and shape violate for two geoms of one type."""
+    names = robot.name("geom", i), robot.name("geom", j)
+    kind = int(robot.model.geom_type[i])
+    offset = s @ robot.geom_position[i] - robot.geom_position[j]
+    frame, image = s @ robot.geom_frame[i], robot.geom_frame[j]
+    size, image_size = robot.model.geom_size[i], robot.model.geom_size[j]
+    if kind == PLANE:
+        # A plane collides as an infinite one: only its normal and its height count.
+        yield from off_place(*names, abs(float(offset @ image[:, 2])), robot.size)
+        normal = float(frame[:, 2] @ image[:, 2])
+        yield from tilted(*names, "direction", normal)
+        if normal < 0:
+            yield Violation(*names, "side", f"{names[1]} faces the other way than the image of {names[0]}", 1.0)
+        return
+    yield from off_place(*names, float(np.linalg.norm(offset)), robot.size)
+    if kind in (CAPSULE, CYLINDER):
+        yield from tilted(*names, "direction", float(frame[:, 2] @ image[:, 2]))
+        yield from differing(*names, "size", size[:2], image_size[:2])
+    elif kind == SPHERE:
+        yield from differing(*names, "size", size[0], image_size[0])
+    elif kind == BOX:
+        # The box's own symmetries permute its axes up to sign.
+        turn = image.T @ frame
+        order = np.abs(turn).argmax(axis=0)
+        yield from tilted(*names, "direction", float(np.abs(turn).max(axis=0).min()))
+        yield from differing(*names, "size", size, image_size[order])
+    elif kind == ELLIPSOID:
+        tensors = [axes @ np.diag(radii**2) @ axes.T for axes, radii in ((frame, size), (image, image_size))]
+        yield from differing_tensors(names, "shape", *tensors)
+
+
+def differing_tensors(
+    names: tuple[str, str], what: str, a: Float[ndarray, "3 3"], b: Float[ndarray, "3 3"]
+) -> Iterator[Violation]:
+    """The violation that two symmetric tensors make unless they are equal: in principal values or in direction."""
+    scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    off = float(np.abs(a - b).max())
+    if off <= 1e-7 * scale:
+        return
+    principal = [np.linalg.eigvalsh(tensor) for tensor in (a, b)]
+    values = list(differing(*names, what, *principal))
+    if values and values[0].size > off / scale / 10:
+        yield values[0]
+    else:
+        text = f"{names[1]} {what} differs from the image of that of {names[0]} by {100 * off / scale:.3g} %"
+        yield Violation(*names, what, text, min(off / scale, 1.0))

@@ -1,0 +1,210 @@
+"""From the symmetries of a robot to a specification: the group they generate, its blocks, the simulator's verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.linalg import expm, logm
+from scipy.spatial.transform import Rotation
+
+from rpp_rl.derive.blocks import blocked
+from rpp_rl.derive.joints import joined
+from rpp_rl.derive.motions import vertical
+from rpp_rl.derive.named_group import Closure, closed
+from rpp_rl.derive.survey import Finding, Survey
+from rpp_rl.derive.symmetries import ANY_TURN
+from rpp_rl.envs.check import ANGLES, GeneratorCheck, check_spec
+from rpp_rl.envs.spec import EnvSpec, Generator
+from rpp_rl.symmetry import Group, special_orthogonal
+from rpp_rl.symmetry.matrices import matrix_key, snapped
+
+Level = Literal["exact", "approximate"]
+
+
+class NoSymmetryError(ValueError):
+    """The robot has no symmetry that could be written into a specification."""
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """A specification with the simulator's verdict on each of its generators."""
+
+    spec: EnvSpec
+    checks: tuple[GeneratorCheck, ...]
+
+
+def accepted(survey: Survey, level: Level = "approximate") -> list[Finding]:
+    """The symmetries of the task, or of the dynamics where there is none, of at least some quality.
+
+    Turns of the world by other angles than quarter turns are left to be chosen by name: they make an infinite group.
+    """
+    verdicts = ("exact",) if level == "exact" else ("exact", "approximate")
+    return [
+        finding
+        for finding in survey.findings
+        if finding.verdict in verdicts and finding.keeps_reward is not False and finding.element.turn is None
+    ]
+
+
+def chosen(survey: Survey, names: Sequence[str]) -> list[Finding]:
+    """The symmetries of some names.
+
+    Raises:
+        ValueError: If there is no symmetry of a name, or it cannot be written into a specification.
+    """
+    known = {finding.name: finding for finding in survey.findings}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown element {name!r}; there are {', '.join(known) or 'none'}")
+        if known[name].trial is None:
+            raise ValueError(
+                f"{name} ({known[name].element.meaning}) has no linear map of the observation: {_note(known[name])}"
+            )
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def derive(survey: Survey, findings: Sequence[Finding], *, n_states: int = 100, seed: int = 0) -> Derivation:
+    """The specification whose group some symmetries generate, confirmed by the simulator.
+
+    Args:
+        survey: What is known about the environment.
+        findings: The symmetries.
+        n_states: Random states in which the generators are checked.
+        seed: Seed of states and actions.
+
+    Raises:
+        NoSymmetryError: If there is nothing to generate a group.
+        ValueError: If the simulator calls a generator wrong.
+    """
+    if not findings:
+        raise NoSymmetryError(f"{survey.env_id}: found no symmetry that is exact enough and keeps the reward")
+    spec = _specification(survey, findings)
+    checks = check_spec(spec, survey.simulator.env, n_states=n_states, seed=seed)
+    wrong = [check for check in checks if check.verdict == "wrong"]
+    if wrong:
+        raise ValueError(
+            f"the simulator refuses {spec}: under {wrong[0].generator} the prediction for {wrong[0].least_aligned} "
+            f"points the wrong way (alignment {wrong[0].alignment:.2f}); choose other elements"
+        )
+    return Derivation(_with_evidence(survey, spec, checks), checks)
+
+
+def _specification(survey: Survey, findings: Sequence[Finding]) -> EnvSpec:
+    turns = [finding for finding in findings if finding.element.is_any_turn]
+    others = [finding for finding in findings if not finding.element.is_any_turn]
+    size = len(survey.matrix(findings[0]))
+    algebra = _turn_algebra(survey, turns[0]) if turns else np.zeros((0, size, size))
+    if turns:
+        group, closure = _with_turns(survey, others, algebra)
+    else:
+        closure = closed([survey.matrix(finding) for finding in others])
+        group = closure.group
+    words, matrices = (closure.words, closure.matrices) if closure else ((), np.zeros((0, size, size)))
+    n_obs = survey.parts.layout.rep.size
+    observation = blocked(group, survey.parts.atoms, matrices[:, :n_obs, :n_obs], algebra[:, :n_obs, :n_obs])
+    action = blocked(group, survey.actions, matrices[:, n_obs:, n_obs:], algebra[:, n_obs:, n_obs:])
+    records = [_record(survey, others, word, matrix) for word, matrix in zip(words, matrices, strict=True)]
+    if turns:
+        records.append(Generator("yaw", turns[0].element.meaning, bool(turns[0].keeps_reward), note=_note(turns[0])))
+    return EnvSpec(survey.env_id, group.name, group, observation, action, tuple(_renamed(records)))
+
+
+def _turn_algebra(survey: Survey, finding: Finding) -> Float[ndarray, "1 n n"]:
+    """The infinitesimal turn of the world about the vertical, on observation and action."""
+    return snapped(np.real(logm(survey.matrix(finding)))[None] / np.radians(ANY_TURN), 1e-9)
+
+
+def _with_turns(
+    survey: Survey, findings: Sequence[Finding], algebra: Float[ndarray, "1 n n"]
+) -> tuple[Group, Closure | None]:
+    """The group of all turns of the world and some other symmetries, whose own turns of the world are taken back."""
+    if not findings:
+        return special_orthogonal(2), None
+    up = vertical(survey.robot)
+    mirrors = [finding.element.world for finding in findings if np.linalg.det(finding.element.world) < 0]
+    worlds, matrices = [], []
+    for finding in findings:
+        g = finding.element.world
+        kept = g @ mirrors[0].T if np.linalg.det(g) < 0 else g
+        turn = float(Rotation.from_matrix(kept).as_rotvec() @ up) if np.allclose(kept @ up, up) else 0.0
+        worlds.append(Rotation.from_rotvec(-turn * up).as_matrix() @ g)
+        matrices.append(snapped(expm(-turn * algebra[0]) @ survey.matrix(finding), 1e-9))
+    closure = closed(matrices)
+    moved = [reduce(np.matmul, [worlds[k] for k in word], np.eye(3)) for word in closure.words]
+    known = closure.group.generators
+    stack = np.array([joined(g, h) for g, h in zip(moved, known, strict=True)]).reshape(
+        len(known), -1, 3 + len(known[0])
+    )
+    turns = joined(np.cross(np.eye(3), -up), np.zeros_like(known[0]))
+    return Group(f"{closure.group}xyaw", snapped(stack, 1e-9), snapped(turns[None], 1e-9)), closure
+
+
+def _record(survey: Survey, findings: Sequence[Finding], word: tuple[int, ...], matrix: ndarray) -> Generator:
+    """What a generator does and where the evidence comes from."""
+    finding = survey.by_matrix.get(matrix_key(matrix))
+    if finding is not None:
+        return Generator(_letter(finding), finding.element.meaning, bool(finding.keeps_reward), note=_note(finding))
+    factors = [findings[k] for k in word]
+    meaning = "; then ".join(f"({factor.element.meaning})" for factor in reversed(factors))
+    notes = dict.fromkeys(note for note in map(_note, factors) if note)
+    return Generator("h", meaning, all(factor.keeps_reward for factor in factors), note="; ".join(notes))
+
+
+def _letter(finding: Finding) -> str:
+    """``f`` for a reflection, ``r`` for a rotation of the robot, ``t`` for a turn of the world, else ``p``."""
+    determinants = [np.linalg.det(motion) for motion in finding.element.motions]
+    if min(determinants) < 0:
+        return "f"
+    shapes = finding.element.motions[1:]
+    if any(not np.allclose(shape, np.eye(3)) for shape in shapes):
+        return "r"
+    return "p" if np.allclose(finding.element.world, np.eye(3)) else "t"
+
+
+def _note(finding: Finding) -> str:
+    return "; ".join([*map(str, finding.element.violations), *finding.remarks])
+
+
+def _renamed(records: Sequence[Generator]) -> list[Generator]:
+    """Number those with the same name."""
+    counts, seen = Counter(record.name for record in records), Counter()
+    renamed = []
+    for record in records:
+        seen[record.name] += 1
+        name = record.name if counts[record.name] == 1 else f"{record.name}{seen[record.name]}"
+        renamed.append(replace(record, name=name))
+    return renamed
+
+
+def _with_evidence(survey: Survey, spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> EnvSpec:
+    """Write what the simulator measured into the records; of an infinitesimal generator the worst of its angles."""
+    records = []
+    for record in spec.generators:
+        own = [check for check in checks if check.generator in (record.name, *_at_angles(record.name))]
+        worst = max(own, key=lambda check: check.inc_1)
+        task = ""
+        if not survey.has_task:
+            task = "reward and termination were not tested"
+        records.append(
+            replace(
+                record,
+                keeps_reward=survey.has_task and (record.keeps_reward or worst.keeps_reward),
+                inc_1=worst.inc_1,
+                inc_20=worst.inc_20,
+                reward_max=worst.reward_max if survey.has_task else None,
+                termination_mismatches=worst.termination_mismatches if survey.has_task else None,
+                note="; ".join(filter(None, [record.note, task])),
+            )
+        )
+    return replace(spec, generators=tuple(records))
+
+
+def _at_angles(name: str) -> list[str]:
+    return [f"{name} {angle:g}°" for angle in ANGLES]

@@ -1,0 +1,208 @@
+"""All symmetries of the robot in an environment, with what comparing the parts and the simulator say of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from rpp_rl.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
+from rpp_rl.derive.forces import driven_roots
+from rpp_rl.derive.joints import joined
+from rpp_rl.derive.observation import Atom, ObservationParts, observed_parts
+from rpp_rl.derive.robot import Robot
+from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
+from rpp_rl.derive.trials import BareModel, Trial, trials
+from rpp_rl.envs.check import EXACT, HORIZON, WEAK
+from rpp_rl.envs.simulator import Simulator
+from rpp_rl.symmetry.matrices import matrix_key
+
+REWARD_KEPT, TERMINATION_KEPT = 0.2, 0.05
+"""Mean difference of rewards, relative to their spread, and share of differing terminations, below which a symmetry is
+one of the task too, up to the errors of the dynamics."""
+
+Verdict = Literal["exact", "approximate", "weak", "unusable"]
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A symmetry and the evidence for it.
+
+    Attributes:
+        name: By which it is chosen: ``"e1"``, ``"e2"``, ... in the order of their violations.
+        element: The symmetry.
+        trial: How it did in the simulator; None if there are no linear maps to try.
+        has_task: Whether the simulator knows rewards and terminations.
+        warnings: What limits the evidence.
+    """
+
+    name: str
+    element: RobotSymmetry
+    trial: Trial | None
+    has_task: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no part differs from its image and the simulator confirms it: what is not compared is simulated."""
+        return not self.element.violations and self.trial is not None and self.trial.worst < EXACT
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What limits the evidence, or explains why the simulator does not agree with the comparison."""
+        if self.element.violations or self.trial is None or self.is_exact:
+            return self.warnings
+        return (*self.warnings, f"no part differs from its image, but the simulator does not agree{self._suspicion}")
+
+    @property
+    def _suspicion(self) -> str:
+        if self.warnings or self.element.robot.model.opt.cone != PYRAMIDAL:
+            return ""
+        return ": a pyramidal friction cone breaks it at contacts that are neither level nor upright"
+
+    @property
+    def verdict(self) -> Verdict:
+        """How exact a symmetry of the dynamics it is."""
+        if self.trial is None:
+            return "unusable"
+        if self.is_exact:
+            return "exact"
+        return "approximate" if self.trial.inc_1 < WEAK else "weak"
+
+    @property
+    def keeps_reward(self) -> bool | None:
+        """Whether reward and termination are invariant, up to the errors of the dynamics; None without a task."""
+        if not self.has_task or self.trial is None:
+            return None
+        return self.trial.reward < REWARD_KEPT and self.trial.terminations < TERMINATION_KEPT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        element = self.element
+        return {
+            "element": self.name,
+            "meaning": element.meaning,
+            "world": element.world.tolist(),
+            "shapes": {element.robot.name("body", b): s.tolist() for b, s in element.match.shapes},
+            "bodies": dict(element.moved_bodies()),
+            "exact": self.is_exact,
+            "verdict": self.verdict,
+            "keeps_reward": self.keeps_reward,
+            "inc_1": None if self.trial is None or not np.isfinite(self.trial.inc_1) else self.trial.inc_1,
+            "violations": [str(violation) for violation in element.violations],
+            "warnings": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What was found in one environment.
+
+    Attributes:
+        env_id: Its id, or the name of the file of a bare model.
+        simulator: The environment.
+        robot: Its robot.
+        parts: What its observation is made of.
+        findings: The symmetries, those with the fewest violations first.
+    """
+
+    env_id: str
+    simulator: Simulator
+    robot: Robot
+    parts: ObservationParts
+    findings: tuple[Finding, ...]
+
+    @cached_property
+    def actions(self) -> tuple[Atom, ...]:
+        """The numbers of the action."""
+        return tuple(Atom("control", "1", self.robot.name("actuator", a), (a,)) for a in range(self.robot.model.nu))
+
+    @property
+    def has_task(self) -> bool:
+        """Whether there are rewards and terminations."""
+        return not isinstance(self.simulator.env, BareModel)
+
+    def matrix(self, finding: Finding) -> Float[ndarray, "n n"]:
+        """How a symmetry acts on the coordinates of the observation, followed by the action."""
+        return joined(self.parts.matrix(finding.element), finding.element.control)
+
+    @cached_property
+    def by_matrix(self) -> dict[bytes, Finding]:
+        """The findings by what they do."""
+        return {matrix_key(self.matrix(f)): f for f in reversed(self.findings) if f.trial is not None}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What limits the evidence for every symmetry."""
+        task = [] if self.has_task else ["reward and termination were not tested: a model has none"]
+        return [*uncompared(self.robot), *solver_warnings(self.robot), *task]
+
+
+def survey(env: gymnasium.Env[Any, Any], *, env_id: str | None = None, near: bool = True, seed: int = 0) -> Survey:
+    """Find the symmetries of an environment's robot, and try each of them in the simulator.
+
+    Args:
+        env: An environment on gymnasium's MujocoEnv whose observation is qpos (without some leading numbers), qvel and
+            then arrays that MuJoCo derives from them; or a `BareModel`.
+        env_id: The id by which others will make it; its own when not given, or the name of the model's file.
+        near: Whether to leave out relabellings for which bodies would have to be far from where they are.
+        seed: Seed of states and actions.
+
+    Raises:
+        ValueError: If the observation is made in another way, the action is not the model's control, or actuators
+            have several controls.
+    """
+    simulator = Simulator(env)
+    robot = Robot(simulator.env.model)
+    if getattr(robot.model, "nactuator", robot.model.nu) != robot.model.nu:
+        raise ValueError("the model has actuators with more than one control; their symmetry cannot be derived")
+    parts = observed_parts(simulator, robot)
+    elements = list(_seen_once(find_symmetries(robot, near=near), parts))
+    has_task = not isinstance(simulator.env, BareModel)
+    warnings = (*uncompared(robot), *solver_warnings(robot))
+    # What is not compared has to show itself in the simulator, perhaps late.
+    usable = [element if _is_usable(element, parts) else None for element in elements]
+    tried = trials(simulator, parts, usable, HORIZON if warnings else 1, seed=seed)
+    found = [Finding("", element, trial, has_task, warnings) for element, trial in zip(elements, tried, strict=True)]
+    findings = _told(found) if near else found
+    named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))
+    own_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
+    return Survey(env_id or own_id, simulator, robot, parts, named)
+
+
+def _told(findings: Iterable[Finding]) -> list[Finding]:
+    """Leave out that the world may move in other ways too where the symmetry of the robot is but weak."""
+    known: set[tuple[object, ...]] = set()
+    told = []
+    for finding in findings:
+        driven = driven_roots(finding.element.robot)
+        shapes = [shape for body, shape in finding.element.match.shapes if body in driven]
+        key = finding.element.bodies, *(matrix_key(shape) for shape in shapes)
+        if not (shapes and finding.verdict in ("weak", "unusable") and key in known):
+            told.append(finding)
+        known.add(key)
+    return told
+
+
+def _is_usable(element: RobotSymmetry, parts: ObservationParts) -> bool:
+    return element.has_maps and parts.is_closed_under(element)
+
+
+def _seen_once(elements: Iterable[RobotSymmetry], parts: ObservationParts) -> Iterable[RobotSymmetry]:
+    """Leave out what does nothing to observation and action, or what another element does too."""
+    known: set[bytes] = set()
+    for element in elements:
+        if not _is_usable(element, parts):
+            yield element
+            continue
+        matrix = joined(parts.matrix(element), element.control)
+        if matrix_key(matrix) not in known and not np.array_equal(matrix, np.eye(len(matrix))):
+            yield element
+        known.add(matrix_key(matrix))

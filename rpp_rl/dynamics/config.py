@@ -1,0 +1,65 @@
+"""The settings of ``train-model``."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from rpp_rl.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class ModelConfig(Settings):
+    """Everything that decides a run of ``train-model``: an environment, data, a symmetry, and numbers.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
+    buffer: str | None = setting(
+        None,
+        "transitions to learn from: a replay buffer of train-sac (.pkl; only from people you trust), episodes (.npz) "
+        "or minari:ID",
+    )
+    test_buffer: str | None = setting(
+        None, "trajectories to test with, in the same formats; absent to hold out whole episodes of the buffer"
+    )
+    mode: Literal["mlp", "rpp", "emlp"] = setting("mlp", "plain network, symmetry as a soft prior, or as a law")
+    group: str | None = setting(
+        None, "symmetry group, one of the variants of the environment's specification; absent for the largest one"
+    )
+    spec: str | None = setting(None, "file of a specification, written by derive-spec, for a robot of your own")
+
+    n_chunks: int = setting(5000, "chunks to learn from; fewer if the buffer holds fewer", at_least=1)
+    chunk_length: int = setting(10, "steps of a chunk, and of the rollouts whose error is minimised", at_least=1)
+    n_test: int = setting(50, "held-out trajectories to test with", at_least=1)
+    test_length: int = setting(100, "steps of each of them", at_least=1)
+    data_seed: int = setting(0, "seed that divides the buffer; apart, so that several seeds share one test", at_least=0)
+
+    n_epochs: int = setting(500, "passes through the chunks", at_least=1)
+    seed: int | None = setting(
+        None, "seed of weights and order of chunks; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
+    )
+    device: str = setting("auto", "device of the model: auto, cpu, cuda, cuda:1, ...")
+    num_threads: int = setting(1, "threads of torch on the CPU", at_least=1)
+    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
+    log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
+    tensorboard_log: str | None = setting(
+        None, "folder for TensorBoard, 'off' for none; by default the folder of the run"
+    )
+    save_freq: int = setting(25, "write a checkpoint every so many epochs", at_least=1)
+
+    batch_size: int = setting(500, "chunks per update", at_least=1)
+    learning_rate: float = setting(1e-2, "step size of Adam, which falls to zero along half a cosine", at_least=0)
+    net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
+    equal_parameters: bool = setting(
+        False, "take the widths with which both pathways together have as many numbers as --mlp has with net_arch"
+    )
+    hidden: str | None = setting(
+        None, "hidden representation: regular, uniform or an expression; absent for uniform if the group is infinite"
+    )
+    activation: Literal["relu", "silu", "tanh"] = setting("silu", "nonlinearity of the hidden layers")
+    head: Literal["deterministic", "gaussian"] = setting("deterministic", "predict a state, or also how sure it is")
+    ensemble: int | None = setting(None, "models trained side by side; absent for one", at_least=1)
+    equiv_var: float | None = setting(1e6, "prior variance of the equivariant pathway; null for none")
+    residual_var: float | None = setting(3.0, "prior variance of the residual pathway; null for none")

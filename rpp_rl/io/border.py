@@ -1,0 +1,34 @@
+"""Where input enters: there, and only there, an error of the code becomes a mistake of the user.
+
+Errors become a :class:`UserError` only at the borders where input enters (settings, environments, files), by
+:func:`user_input`. A ``ValueError`` from anywhere else is a bug and is shown as one. ``OSError`` needs no border: a
+missing file, a forbidden folder and a full disk are never the program's fault.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(ValueError):
+    """Something the user can mend; its text says what was expected, what was got and what to do."""
+
+
+@contextmanager
+def user_input(*kinds: type[Exception], about: str = "") -> Iterator[None]:
+    """A border at which input enters: within it, errors of these kinds are the fault of the input.
+
+    Args:
+        kinds: Classes of errors by which the code inside refuses its input.
+        about: What is being read, put before the message.
+
+    Raises:
+        UserError: In place of every error of these kinds.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        # A KeyError prints its message in quotes, so take the message itself.
+        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        raise UserError(f"{about}: {message}" if about else message) from error

@@ -1,0 +1,199 @@
+"""The folder of a run, in the layout of rl-baselines3-zoo.
+
+What a run needs to go on is written under a temporary name and renamed, so whoever looks finds the old file or the new
+one; logs are appended to.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from stable_baselines3.common.logger import Logger, configure
+
+from rpp_rl.io.atomic import replacing
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.provenance import versions
+from rpp_rl.settings import Settings, load_yaml
+
+ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
+OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
+"""Settings of a run that say nothing about its agent, only where it was made."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: The folder.
+        env_id: The environment, after which some of the files are named.
+    """
+
+    path: Path
+    env_id: str
+
+    @classmethod
+    def create(cls, parent: Path, env_id: str) -> "RunFolder":
+        """Make a folder with the next free number; runs that start at the same moment get different ones.
+
+        Args:
+            parent: Folder of the runs of one algorithm.
+            env_id: The environment.
+
+        Raises:
+            OSError: If the folder cannot be made.
+        """
+        parent.mkdir(parents=True, exist_ok=True)
+        name = _file_name(env_id)
+        taken = [re.fullmatch(rf"{re.escape(name)}_(\d+)", path.name) for path in parent.iterdir()]
+        number = max((int(match[1]) for match in taken if match), default=0)
+        while True:
+            number += 1
+            try:
+                (parent / f"{name}_{number}").mkdir()
+            except FileExistsError:
+                continue
+            return cls(parent / f"{name}_{number}", env_id)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Find the files of an existing run.
+
+        Raises:
+            UserError: If the folder is none of a training.
+        """
+        configs = list(path.glob("*/config.yml"))
+        if len(configs) != 1:
+            raise UserError(f"{path} is no folder of a run: expected one file */config.yml in it, got {len(configs)}")
+        with user_input(ValueError):
+            env_id = load_yaml(configs[0]).get("env")
+        if not isinstance(env_id, str):
+            raise UserError(f"{configs[0]}: expected the environment under 'env', got {env_id!r}")
+        return cls(path, env_id)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from going on with the run; the system unlocks it when this one ends, however it ends.
+
+        Raises:
+            UserError: If another process has locked it.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            with user_input(BlockingIOError, about=f"{self.path} is in use by another process"):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(handle)
+
+    @property
+    def settings(self) -> Path:
+        """Folder of the files that say how the run was made."""
+        return self.path / _file_name(self.env_id)
+
+    @property
+    def agent(self) -> Path:
+        """The agent at the end of the run."""
+        return self.path / f"{_file_name(self.env_id)}.zip"
+
+    @property
+    def best_agent(self) -> Path:
+        """The agent with the highest mean return in an evaluation."""
+        return self.path / "best_model.zip"
+
+    @property
+    def replay_buffer(self) -> Path:
+        """The replay buffer of the newest checkpoint."""
+        return self.path / "replay_buffer.pkl"
+
+    @property
+    def evaluations(self) -> Path:
+        """Steps, returns and lengths of all evaluations."""
+        return self.path / "evaluations.npz"
+
+    def checkpoints(self) -> list[Path]:
+        """The agents of all checkpoints, newest first."""
+        found = {int(path.stem.split("_")[2]): path for path in self.path.glob("rl_model_*_steps.zip")}
+        return [found[n_steps] for n_steps in sorted(found, reverse=True)]
+
+    def checkpoint(self, n_steps: int) -> Path:
+        """The agent after ``n_steps``."""
+        return self.path / f"rl_model_{n_steps}_steps.zip"
+
+    @property
+    def config(self) -> Path:
+        """All settings, as a file that ``--conf-file`` reads."""
+        return self.settings / "config.yml"
+
+    def write_settings(self, config: Settings, command_line: str, n_steps: int) -> None:
+        """Write how the run was made; a run that goes on adds to the lists of commands and versions.
+
+        Args:
+            config: The resolved settings.
+            command_line: How it was asked for.
+            n_steps: Steps made before, or epochs.
+
+        Raises:
+            OSError: If a file cannot be written.
+        """
+        self.settings.mkdir(exist_ok=True)
+        for path in (self.config, self.settings / "args.yml"):
+            with replacing(path) as file:
+                file.write(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True).encode())
+        with (self.settings / "command.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{command_line}\n")
+        with (self.settings / "versions.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"from_step": n_steps, **versions()}) + "\n")
+
+    def logger(self, tensorboard_log: str | None, verbose: int = 0) -> Logger:
+        """Where numbers are written: TensorBoard unless it is off, and a table on request.
+
+        Args:
+            tensorboard_log: Folder for TensorBoard, ``"off"`` for none; None for the folder of the run.
+            verbose: 1 for the table.
+        """
+        where = self.path
+        if tensorboard_log is not None:
+            where = Path(tensorboard_log) / self.path.parent.name / self.path.name
+        formats = [] if tensorboard_log == "off" else ["tensorboard"]
+        return configure(str(where), formats + (["stdout"] if verbose else []))
+
+    def remove(self) -> None:
+        """Delete the folder of a run that could not begin."""
+        shutil.rmtree(self.path)
+
+    def load_evaluations(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Timesteps ``(n,)``, returns ``(n, episodes)`` and episode lengths ``(n, episodes)`` of the evaluations.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.evaluations.exists():
+            return np.zeros(0, int), np.zeros((0, 0)), np.zeros((0, 0), int)
+        damage = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
+        with self.evaluations.open("rb") as file, user_input(*damage, about=f"{self.evaluations} is damaged"):
+            arrays = np.load(file)
+            return arrays["timesteps"], arrays["results"], arrays["ep_lengths"]
+
+    def save_evaluations(self, timesteps: np.ndarray, results: np.ndarray, ep_lengths: np.ndarray) -> None:
+        """Write what :meth:`load_evaluations` reads.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        with replacing(self.evaluations) as file:
+            np.savez(file, timesteps=timesteps, results=results, ep_lengths=ep_lengths)
+
+
+def _file_name(env_id: str) -> str:
+    """The id as a part of a path: namespaces and modules are divided by ``/`` and ``:``."""
+    return re.sub(r"[/:]", "-", env_id)

@@ -1,0 +1,184 @@
+"""Environments and devices for the commands: made by name, seeded, and refused where they do not fit."""
+
+import dataclasses
+import difflib
+import multiprocessing
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+import envs_reps
+from rpp_rl.agents import Agent
+from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.envs.spec_file import read_spec
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.tensor_file import SUFFIX
+from rpp_rl.nn.products import set_strict_float32
+from rpp_rl.runs.finite_env import FiniteVecEnv
+from rpp_rl.sac.config import SACConfig
+
+
+def derived_seed(seed: int, *path: int) -> int:
+    """A seed for one purpose of a run, unrelated to the seeds of its other purposes and of other runs."""
+    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = None, *, append: bool = False) -> Monitor:
+    """Make one environment that counts its returns.
+
+    Args:
+        env_id: Gymnasium's id, which may begin with a module to import, as in ``my_robots:Dog-v0``.
+        env_kwargs: Arguments of the environment.
+        monitor: Prefix of the file ``{prefix}.monitor.csv`` that gets one line per episode.
+        append: Whether the file goes on, as after a resumed run.
+
+    Raises:
+        UserError: If there is no such environment, or it does not take these arguments, or its spaces are not vectors.
+    """
+    if multiprocessing.parent_process() is not None:
+        # Ctrl-C reaches all processes of a terminal; only the main one may act on it, and it still needs this one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _check_known(env_id)
+    if ":" in env_id and "" not in sys.path:
+        sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does
+    about = f"cannot make {env_id} with {env_kwargs}" if env_kwargs else f"cannot make {env_id}"
+    with user_input(gym.error.Error, ImportError, TypeError, about=about), warnings.catch_warnings():
+        # Which version to train on is the user's choice: v4 and v5 are different environments.
+        warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
+        env = gym.make(env_id, **env_kwargs)
+    for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            raise UserError(f"{env_id}: expected {name} in a one-dimensional Box, got {space}")
+    return Monitor(env, filename=None if monitor is None else str(monitor), override_existing=not append)
+
+
+def make_vec_env(
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    *,
+    n_envs: int,
+    seed: int,
+    vec_env: str = "subproc",
+    monitor_folder: Path | None = None,
+    append: bool = False,
+) -> VecEnv:
+    """Make environments that are stepped together, with seeds of their own.
+
+    Args:
+        env_id: Gymnasium's id.
+        env_kwargs: Arguments of the environments.
+        n_envs: Their number.
+        seed: Seed of the first; the others follow it.
+        vec_env: ``"dummy"`` for this process, ``"subproc"`` for one process each if there are several.
+        monitor_folder: Folder of the files ``{i}.monitor.csv``.
+        append: Whether these files go on.
+
+    Raises:
+        UserError: If the environment cannot be made.
+    """
+    monitors = [None if monitor_folder is None else monitor_folder / str(i) for i in range(n_envs)]
+    makers: list[Callable[[], gym.Env]] = [
+        partial(make_env, env_id, env_kwargs, monitor, append=append) for monitor in monitors
+    ]
+    if vec_env == "subproc" and n_envs > 1:
+        make_env(env_id, env_kwargs).close()  # An error in another process would not reach the user.
+        # Imported once, in the process from which the others are forked: seconds and 150 MB for each of them.
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+        envs = FiniteVecEnv(SubprocVecEnv(makers), env_id)
+    else:
+        envs = FiniteVecEnv(DummyVecEnv(makers), env_id)
+    envs.seed(seed)
+    return envs
+
+
+def environment_of(agent: Agent, env_id: str | None, env_kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which environment to play an agent in, and its arguments: the one asked for, else the agent's own.
+
+    Args:
+        agent: The agent.
+        env_id: The environment that the user asked for, if any.
+        env_kwargs: Arguments that the user gave; for the agent's own environment they override those of its training.
+
+    Raises:
+        UserError: If nobody says which, or a file from anybody names one whose making would import a module.
+    """
+    if env_id is not None and env_id != agent.env_id:
+        return env_id, env_kwargs
+    if agent.env_id is None:
+        raise UserError(f"{agent.path} does not say which environment it is for: add --env ID")
+    is_of_anybody = agent.path is not None and agent.path.suffix == SUFFIX
+    if ":" in agent.env_id and is_of_anybody and env_id is None:
+        raise UserError(
+            f"{agent.path} is for {agent.env_id}, which runs the module before the colon; if that is yours or you "
+            f"trust it, say so with --env {agent.env_id}"
+        )
+    return agent.env_id, {**agent.env_kwargs, **env_kwargs}
+
+
+def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:
+    """The symmetry to train with, known to fit the environment; None where plain SAC can do without.
+
+    Raises:
+        UserError: If the environment has no specification, or none with this group, or it does not fit its spaces.
+        OSError: If there is no file of the name given for the specification.
+    """
+    needed = config.mode != "mlp" or config.group is not None or config.spec is not None
+    with user_input(KeyError, ValueError) if needed else suppress(KeyError, ValueError):
+        spec = envs_reps.load(config.env, config.group) if config.spec is None else _from_file(config)
+        spec.check_spaces(envs.observation_space, envs.action_space)
+        return spec
+    return None
+
+
+def _from_file(config: SACConfig) -> EnvSpec:
+    """The specification in a file, for the environment that is trained in: it may be that of a bare model."""
+    assert config.spec is not None
+    spec = read_spec(Path(config.spec))
+    if config.group not in (None, spec.variant):
+        raise ValueError(f"{config.spec} is for the group {spec.variant}, so --group {config.group} cannot be given")
+    return dataclasses.replace(spec, env_id=config.env)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or that this machine does not have.
+
+    Raises:
+        UserError: If so.
+    """
+    try:
+        torch.zeros(1, device="cpu" if device == "auto" else device).item()  # "meta" exists but holds no numbers
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def prepare_torch(device: str, num_threads: int, *, strict_float32: bool) -> None:
+    """Let torch use so many threads, and fast products or none but the plainest (see `rpp_rl.nn.products`).
+
+    Raises:
+        UserError: If the device cannot be used.
+    """
+    check_device(device)
+    # By default one thread: networks this small gain little from more, and several runs on one machine lose much.
+    torch.set_num_threads(num_threads)
+    set_strict_float32(strict_float32)
+
+
+def _check_known(env_id: str) -> None:
+    """Refuse an id that is not registered, unless a module is to be imported that may register it."""
+    if ":" in env_id.lstrip(":") or env_id in gym.registry:
+        return
+    close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else "for one of your own write MODULE:ID"
+    raise UserError(f"unknown environment {env_id!r}; {hint}")

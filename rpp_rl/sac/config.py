@@ -1,0 +1,97 @@
+"""The settings of ``train-sac``."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rpp_rl.settings import Settings, merged_settings, setting
+
+
+@dataclass(frozen=True)
+class SACConfig(Settings):
+    """Everything that decides a run of ``train-sac``: an environment, a symmetry, and numbers.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
+    mode: Literal["mlp", "rpp", "emlp"] = setting(
+        "mlp", "plain networks, symmetry as a soft prior, or symmetry as a law"
+    )
+    policy_only: bool = setting(False, "let the symmetry act on the policy and leave the critic plain")
+    group: str | None = setting(None, "symmetry group, one of the variants of the environment's specification")
+    spec: str | None = setting(None, "file of a specification, written by derive-spec, for a robot of your own")
+    env_kwargs: dict[str, object] = dataclasses.field(
+        default_factory=dict, metadata={"description": "arguments of the environment"}
+    )
+
+    n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1)
+    seed: int | None = setting(
+        None, "seed of every random number; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
+    )
+    device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
+    num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
+    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
+    compile: bool = setting(True, "capture the updates as one graph where the networks are on a GPU")
+    n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)
+    vec_env: Literal["dummy", "subproc"] = setting("subproc", "step several environments here, or in one process each")
+
+    log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
+    tensorboard_log: str | None = setting(
+        None, "folder for TensorBoard, 'off' for none; by default the folder of the run"
+    )
+    eval_freq: int = setting(10_000, "evaluate every so many steps", at_least=1)
+    eval_episodes: int = setting(10, "episodes per evaluation, with the deterministic policy", at_least=1)
+    n_eval_envs: int = setting(1, "environments used for an evaluation", at_least=1)
+    save_freq: int = setting(25_000, "write a checkpoint every so many steps", at_least=1)
+    save_replay_buffer: bool = setting(True, "keep the replay buffer with the newest checkpoint; needed to resume")
+
+    learning_rate: float = setting(3e-4, "step size of all optimisers", at_least=0)
+    buffer_size: int = setting(1_000_000, "transitions in the replay buffer", at_least=1)
+    learning_starts: int = setting(10_000, "random steps before the first update", at_least=0)
+    batch_size: int = setting(256, "transitions per update", at_least=1)
+    tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
+    gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
+    train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
+    gradient_steps: int = setting(1, "updates per round and environment; -1 for as many as steps", at_least=-1)
+    ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
+    target_entropy: float | Literal["auto"] = setting("auto", "entropy to keep; 'auto' is minus the number of actions")
+    max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
+    optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
+
+    net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
+    n_critics: int = setting(2, "critics, of which the lowest value counts", at_least=1)
+    activation: Literal["relu", "silu", "tanh"] = setting("relu", "nonlinearity of the hidden layers")
+    hidden: str = setting("regular", "hidden representation: regular, uniform, or an expression like 136*R + 30*V")
+    bilinear: bool = setting(False, "add the paper's bilinear layer")
+    layer_norm: bool = setting(False, "add equivariant layer normalisation")
+    normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
+    head_scale: float | None = setting(
+        None, "factor on the fresh last layer of the actor; absent for 0.01 with a symmetry and 1 without", at_least=0
+    )
+    std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
+    actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; null for none")
+    actor_residual_var: float | Literal["auto"] | None = setting(
+        "auto", "that of its residual pathway; null for none, auto for 1e-5 if the symmetry is exact and 0.1 if not"
+    )
+    critic_equiv_var: float | None = setting(None, "prior variance of the critics' equivariant pathway; null for none")
+    critic_residual_var: float | Literal["auto"] | None = setting("auto", "that of their residual pathway, as above")
+    prior_n_data: int | None = setting(
+        None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.ent_coef, str) and not re.fullmatch(r"auto(_\d*[1-9]\d*|_\d+\.\d*[1-9]\d*)?", self.ent_coef):
+            raise ValueError(f"ent_coef: expected a number, 'auto' or for example 'auto_0.1', got {self.ent_coef!r}")
+        if len(self.optimizer_betas) != 2:
+            raise ValueError(f"optimizer_betas: expected two numbers, got {list(self.optimizer_betas)}")
+
+
+def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConfig:
+    """`merged_settings` of a run of ``train-sac``."""
+    return merged_settings(SACConfig, flags, path)

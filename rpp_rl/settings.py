@@ -1,0 +1,213 @@
+"""The settings of a run: frozen dataclasses with their defaults, and the YAML files that override them.
+
+Order of authority: default in the dataclass < YAML file < flag of the command. Unknown keys and values of a wrong type
+are errors, never guesses, and YAML holds plain values only.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Kind = TypeVar("Kind", bound="Settings")
+
+
+def setting(default: Any, description: str, *, at_least: float | None = None, at_most: float | None = None) -> Any:  # noqa: ANN401
+    """A field with a default, the sentence that documents it, and the range of its values."""
+    metadata = {"description": description, "at_least": at_least, "at_most": at_most}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the settings of all runs have in common: their values are checked, and YAML can hold them.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values that YAML can hold and :func:`merged_settings` reads back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def merged_settings(kind: type[Kind], flags: Mapping[str, object], path: Path | None = None) -> Kind:
+    """Merge the defaults, a YAML file and the flags of a command, the latter having the last word.
+
+    Args:
+        kind: Which settings.
+        flags: The settings given on the command line.
+        path: A YAML file of settings: flat, or keyed by environment id with an optional section ``default``.
+
+    Raises:
+        ValueError: If a key is unknown, a value has the wrong type, or the file has no section for the environment.
+        OSError: If the file cannot be read.
+    """
+    check_keys(kind, flags, "the command line")
+    in_file = {} if path is None else settings_for(kind, flags.get("env"), load_yaml(path), path)
+    merged = {**in_file, **flags}
+    if "env" not in merged:
+        raise ValueError("no environment given: add --env ID, for example --env Ant-v4")
+    return kind(**merged)
+
+
+def settings_for(kind: type[Settings], env_id: object, data: Mapping[str, object], path: Path) -> dict[str, object]:
+    """Choose the settings of one environment from a file that may be keyed by environment id.
+
+    Raises:
+        ValueError: If a key is unknown or the file has sections but none that applies.
+    """
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if not any(key not in fields and isinstance(value, Mapping) for key, value in data.items()):
+        check_keys(kind, data, str(path))
+        return dict(data)
+    sections: dict[str, dict[str, object]] = {}
+    for name, section in data.items():
+        if not isinstance(section, Mapping | None):
+            raise ValueError(f"{path}: expected settings under {name!r}, got {section!r}")
+        check_keys(kind, section or {}, f"{path}, section {name!r}")
+        sections[name] = dict(section or {})
+    if env_id not in sections and "default" not in sections:
+        raise ValueError(f"{path}: no section for {env_id!r} and no section 'default'; it has {', '.join(sections)}")
+    return {**sections.get("default", {}), **sections.get(str(env_id), {})}
+
+
+def check_keys(kind: type[Settings], data: Mapping[str, object], where: str) -> None:
+    """Refuse keys that are no setting, naming the nearest one that is.
+
+    Raises:
+        ValueError: If there is such a key.
+    """
+    fields = [field.name for field in dataclasses.fields(kind)]
+    for key in data:
+        if key not in fields:
+            raise ValueError(f"{where}: unknown setting {key!r}; {nearest(str(key), fields)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The part of an error message that helps with a misspelt name."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; as in YAML 1.2, ``3e-4`` is a number and ``off`` is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:bool" or key in "tTfF"]
+    for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_yaml(path: Path) -> dict[str, object]:
+    """Read a YAML file that holds a mapping of plain values.
+
+    Raises:
+        ValueError: If the file is no YAML, holds anything but plain values, or is no mapping.
+        OSError: If the file cannot be read.
+    """
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected a text file in UTF-8, got other bytes") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise ValueError(f"{path}: expected lines of the form 'key: value', got {type(data).__name__}")
+    return data
+
+
+def parse_yaml(text: str) -> object:
+    """Read one YAML value.
+
+    Raises:
+        ValueError: If the text is no YAML or holds anything but plain values.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"cannot read YAML: {' '.join(str(error).split())}") from error
+
+
+def check_values(config: "DataclassInstance") -> None:
+    """Give every field of a configuration the type it declares, 1e6 being an integer and 1 a number.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = _checked(field.name, getattr(config, field.name), hints[field.name])
+        _check_range(field, value)
+        object.__setattr__(config, field.name, value)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401
+    """The value in the type of its field, or a ValueError that says what was expected."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        for option in args:
+            with suppress(ValueError):
+                return _checked(name, value, option)
+    elif origin is tuple and isinstance(value, list | tuple):
+        return tuple(_checked(name, item, args[0]) for item in value)
+    elif _fits(value, kind):
+        return kind(value) if kind in (int, float) else value
+    raise ValueError(f"{name}: expected {_in_words(kind)}, got {value!r}")
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is dict:
+        return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return kind is float or float(value).is_integer()
+    return get_origin(kind) is None and isinstance(value, kind)
+
+
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", NoneType: "nothing"}
+
+
+def _in_words(kind: Any) -> str:  # noqa: ANN401
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(map(repr, args))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_in_words, args))
+    if origin is tuple:
+        return f"a list with {_in_words(args[0])} at each place"
+    return "a mapping with text keys" if origin is dict else _WORDS[kind]
+
+
+def _check_range(field: dataclasses.Field, value: object) -> None:
+    low, high = field.metadata.get("at_least"), field.metadata.get("at_most")
+    for item in value if isinstance(value, tuple) else (value,):
+        if not isinstance(item, int | float):
+            continue
+        if not (low is None or item >= low):
+            raise ValueError(f"{field.name}: expected at least {low}, got {item}")
+        if not (high is None or item <= high):
+            raise ValueError(f"{field.name}: expected at most {high}, got {item}")

@@ -1,0 +1,239 @@
+"""Small robots, each with one thing that decides a symmetry: names, constraints, corners, obstacles, shapes."""
+
+import numpy as np
+import pytest
+
+from rpp_rl.derive import accepted, chosen, derive
+from rpp_rl.symmetry import Group
+
+pytestmark = pytest.mark.mujoco
+
+LEG = """<body name="{name}" pos="{x} {y} 0">
+<joint name="{name} hip" axis="{axis} 0" range="-40 40" limited="true" damping="1"/>
+<geom type="capsule" fromto="0 0 0 0 0 -.3" size=".03" contype="{contact}"/></body>"""
+
+
+def legged(places, *, world="", extra="", contact=1, motor='<motor joint="{name} hip" gear="10"/>', names=None):
+    """A floating plate with legs at some places, each of which swings in the direction of its place."""
+    names = names or [f"leg {i}" for i in range(len(places))]
+    bodies, motors = "", ""
+    for name, (x, y) in zip(names, places, strict=True):
+        axis = f"{-y / np.hypot(x, y):.17g} {x / np.hypot(x, y):.17g}"
+        bodies += LEG.format(name=name, x=x, y=y, axis=axis, contact=contact)
+        motors += motor.format(name=name)
+    return f"""<mujoco><option timestep=".005" cone="elliptic"/>
+  <worldbody><geom type="plane" size="5 5 1"/>{world}
+    <body name="plate" pos="0 0 .4"><freejoint/><geom type="cylinder" size=".2 .03" mass="3"/>{bodies}</body>
+  </worldbody>
+  <actuator>{motors}</actuator>{extra}
+</mujoco>"""
+
+
+def polygon(n, radius=0.2):
+    return [(radius * np.cos(2 * np.pi * k / n), radius * np.sin(2 * np.pi * k / n)) for k in range(n)]
+
+
+RECTANGLE = [(0.2, 0.1), (-0.2, 0.1), (-0.2, -0.1), (0.2, -0.1)]
+
+
+def staying(robot):
+    """The elements under which the world does not move."""
+    return [f for f in robot.findings if np.allclose(f.element.world, np.eye(3)) and f.verdict != "weak"]
+
+
+def element(robot, meaning):
+    return next(f for f in robot.findings if f.element.meaning.startswith(meaning))
+
+
+LEFT_RIGHT = "the world mirrors y; plate mirrors y"
+
+
+def test_a_quadruped_with_odd_names(surveyed, step_error):
+    robot = surveyed(legged(RECTANGLE, names=["no", "1e3", "hüfte: links", "[x, &quot;y&quot;]"]))
+    exact = [f for f in robot.findings if f.is_exact and f.element.turn is None]
+    # World motions D4, shapes {1, mirror x, mirror y, half turn}, equal determinants, without the identity.
+    assert len(exact) == 15
+    spec = derive(robot, accepted(robot), n_states=10).spec
+    assert spec.group.order == 16
+    assert all(step_error(robot, spec, k) < 1e-9 for k in range(len(spec.group.generators)))
+    names = " ".join(block.name for block in spec.action.blocks)
+    assert all(name in names for name in ("no hip", "1e3 hip", "hüfte: links hip", '[x, "y"] hip'))
+
+
+@pytest.mark.parametrize(("n", "group"), [(3, "D3"), (4, "D4"), (5, "D5"), (6, "D6")])
+def test_robots_with_corners(surveyed, step_error, n, group):
+    """The world stays for a turn of the shape, and is mirrored for a mirrored one."""
+    robot = surveyed(legged(polygon(n)))
+    task = [f for f in robot.findings if f.is_exact and np.allclose(np.abs(f.element.world), np.eye(3))]
+    task = [f for f in task if np.allclose(f.element.world[0, 0], 1.0)]
+    assert len(task) == 2 * n - 1
+    spec = derive(robot, task, n_states=5).spec
+    assert spec.group == Group.parse(group)
+    assert max(step_error(robot, spec, k, n_states=5) for k in range(2)) < 1e-9
+
+
+def test_a_pyramid_at_oblique_contacts_is_suspected(surveyed):
+    """The legs touch the plate at an angle: no part differs, but quarter turns of the world are off by 1e-4."""
+    robot = surveyed(legged(RECTANGLE).replace('cone="elliptic"', 'cone="pyramidal"'))
+    finding = element(robot, "the world turns 90° about z; plate stays")
+    assert (finding.element.violations, finding.verdict) == ((), "approximate")
+    (remark,) = finding.remarks
+    assert remark.startswith("no part differs from its image, but the simulator does not agree: a pyramidal")
+    assert element(robot, LEFT_RIGHT).remarks == ()
+
+
+def test_a_leg_that_is_out_of_place_leaves_one_mirror(surveyed):
+    places = polygon(6)
+    places[0] = (0.25, 0.0)
+    exact = [f for f in surveyed(legged(places)).findings if f.is_exact and f.element.match.shapes]
+    assert {tuple(np.diag(shape).round(9)) for f in exact for _, shape in f.element.match.shapes} == {
+        (1.0, 1.0, 1.0),
+        (1.0, -1.0, 1.0),
+    }
+
+
+JOINT_CONSTRAINT = '<joint joint1="leg {} hip" joint2="leg {} hip" polycoef="0 {} 0 0 0"/>'
+
+
+@pytest.mark.parametrize(("couplings", "is_exact"), [([(0, 1, 1), (3, 2, 1)], True), ([(0, 1, 1)], False)])
+def test_equality_constraints_are_left_to_the_simulator(surveyed, couplings, is_exact):
+    """Both models have no difference between parts; only stepping shows which one is symmetric."""
+    constraints = "".join(JOINT_CONSTRAINT.format(*coupling) for coupling in couplings)
+    robot = surveyed(legged(RECTANGLE, extra=f"<equality>{constraints}</equality>"))
+    finding = element(robot, LEFT_RIGHT)
+    assert finding.element.violations == ()
+    assert finding.is_exact == is_exact
+    assert finding.warnings == (f"{len(couplings)} equality constraints are not compared",)
+    assert finding.trial.inc_n is not None or not is_exact
+    assert finding.verdict == ("exact" if is_exact else "weak")
+
+
+def test_without_the_constraint_the_same_robot_is_exact(surveyed):
+    """Negative control: it is the constraint that the simulator refused."""
+    finding = element(surveyed(legged(RECTANGLE)), LEFT_RIGHT)
+    assert (finding.is_exact, finding.warnings) == (True, ())
+
+
+def worlds(robot):
+    """How the world may move, by the diagonal of the motion where it is diagonal."""
+    return {tuple(np.diag(f.element.world).round(9)) for f in robot.findings if f.element.turn is None}
+
+
+def test_obstacles_wind_and_slopes_stay_where_they_are(surveyed):
+    free = worlds(surveyed(legged(RECTANGLE)))
+    assert {(1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (-1.0, 1.0, 1.0), (-1.0, -1.0, 1.0), (0.0, 0.0, 1.0)} <= free
+    wall = '<geom name="wall" type="box" size=".1 1 1" pos="3 0 1"/>'
+    assert worlds(surveyed(legged(RECTANGLE, world=wall))) == {(1.0, 1.0, 1.0), (1.0, -1.0, 1.0)}
+    windy = legged(RECTANGLE).replace("timestep", 'density="1.2" wind="0 3 0" timestep')
+    assert worlds(surveyed(windy)) == {(1.0, 1.0, 1.0), (-1.0, 1.0, 1.0)}
+    tilted = legged(RECTANGLE).replace("timestep", 'gravity="2 0 -9" timestep')
+    assert worlds(surveyed(tilted)) == {(1.0, 1.0, 1.0), (1.0, -1.0, 1.0)}
+    ramp = legged(RECTANGLE).replace('type="plane"', 'type="plane" euler="0 10 0"')
+    assert worlds(surveyed(ramp)) == {(1.0, 1.0, 1.0), (1.0, -1.0, 1.0)}
+
+
+def test_a_body_of_the_world_is_an_obstacle_too(surveyed):
+    post = '<body name="post" pos="2 1 0"><geom type="cylinder" size=".1 1"/></body>'
+    assert worlds(surveyed(legged(RECTANGLE, world=post))) == {(1.0, 1.0, 1.0)}
+    both = post + '<body name="other" pos="2 -1 0"><geom type="cylinder" size=".1 1"/></body>'
+    assert worlds(surveyed(legged(RECTANGLE, world=both))) == {(1.0, 1.0, 1.0), (1.0, -1.0, 1.0)}
+
+
+ARM = """<body name="finger {i}" pos="{x:.17g} {y:.17g} .2">
+<joint name="finger {i}" axis="{ax:.17g} {ay:.17g} 0" range="-30 60" limited="true"/>
+<geom type="capsule" fromto="0 0 0 0 0 .2" size=".02" contype="0" conaffinity="0"/></body>"""
+
+
+def gripper(n):
+    """Fingers in a circle on a palm that stands on the ground."""
+    arms = "".join(
+        ARM.format(i=i, x=0.1 * c, y=0.1 * s, ax=-s, ay=c)
+        for i, (c, s) in enumerate((np.cos(2 * np.pi * k / n), np.sin(2 * np.pi * k / n)) for k in range(n))
+    )
+    motors = "".join(f'<position joint="finger {i}" kp="5" kv=".5"/>' for i in range(n))
+    palm = f"<body name='palm' pos='.5 -.2 0'>{arms}</body>"
+    return f"<mujoco><worldbody>{palm}</worldbody><actuator>{motors}</actuator></mujoco>"
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_a_robot_attached_to_the_world_turns_with_it(surveyed, step_error, n):
+    """Also where it does not stand in the middle of the world."""
+    robot = surveyed(gripper(n))
+    spec = derive(robot, accepted(robot), n_states=5).spec
+    assert spec.group == Group.parse(f"D{n}")
+    assert spec.observation.size == 2 * n
+    assert max(step_error(robot, spec, k) for k in range(2)) < 1e-9
+
+
+def test_colliding_meshes_are_not_compared_in_silence(surveyed):
+    mesh = '<asset><mesh name="wedge" vertex="0 0 0 .1 0 0 0 .1 0 0 0 .1"/></asset>'
+    horn = '<geom name="horn" type="mesh" mesh="wedge" pos=".1 0 .05" mass="0"/>'
+    text = legged(RECTANGLE, extra=mesh).replace('<geom type="cylinder"', horn + '<geom type="cylinder"')
+    warnings = element(surveyed(text), LEFT_RIGHT).warnings
+    assert warnings == ("the shape of horn (mesh) is not compared, only its place",)
+    seen = text.replace('mesh="wedge"', 'mesh="wedge" contype="0" conaffinity="0"')
+    assert element(surveyed(seen), LEFT_RIGHT).warnings == ()
+
+
+def test_a_string_in_space_cannot_be_followed(surveyed):
+    sites = '<site name="a" pos="0 0 .1"/><site name="b" pos="0 0 .2"/>'
+    text = legged(RECTANGLE).replace("<freejoint/>", "<freejoint/>" + sites, 1)
+    tendon = '<tendon><spatial name="string"><site site="a"/><site site="b"/></spatial></tendon>'
+    text = text.replace("</actuator>", f'<motor name="winch" tendon="string"/></actuator>{tendon}')
+    finding = element(surveyed(text), LEFT_RIGHT)
+    assert finding.verdict == "unusable"
+    assert "winch acts on no joint or site alone: not comparable" in map(str, finding.element.violations)
+    assert "1 spatial tendons are not compared" in finding.warnings
+
+
+ROTOR = '<site name="r{i}" pos="{x} {y} .02"/>'
+DRONE = """<mujoco><option timestep=".005"/><worldbody><body name="frame" pos="0 0 1"><freejoint/>
+<geom type="box" size=".1 .1 .02" mass="1"/>{sites}</body></worldbody><actuator>{thrusters}</actuator></mujoco>"""
+
+
+def test_thrusters_are_followed_by_force_and_torque(surveyed, step_error):
+    """Opposite rotors turn alike, so a quarter turn of the shape needs a mirror to be a symmetry."""
+    places = [(0.1, 0), (0, 0.1), (-0.1, 0), (0, -0.1)]
+    sites = "".join(ROTOR.format(i=i, x=x, y=y) for i, (x, y) in enumerate(places))
+    thrusters = "".join(
+        f'<motor name="rotor {i}" site="r{i}" gear="0 0 4 0 0 {0.2 if i % 2 else -0.2}" ctrlrange="0 1"/>'
+        for i in range(4)
+    )
+    robot = surveyed(DRONE.format(sites=sites, thrusters=thrusters))
+    turn = element(robot, "the world stays; frame turns 90° about z")
+    assert not turn.is_exact
+    assert any("rotor 0 gear" in str(v) for v in turn.element.violations)
+    half = element(robot, "the world stays; frame turns 180° about z")
+    diagonal = element(robot, "the world mirrors y; frame mirrors (0.707 -0.707 0)")
+    assert (half.is_exact, diagonal.is_exact) == (True, True)
+    spec = derive(robot, [half, diagonal], n_states=5).spec
+    assert spec.group == Group.parse("Z2xZ2")
+    assert max(step_error(robot, spec, k) for k in range(2)) < 1e-9
+
+
+def test_symmetries_of_the_dynamics_can_be_chosen_by_name(surveyed):
+    robot = surveyed(legged(polygon(4)))
+    names = [f.name for f in staying(robot) if f.is_exact]
+    assert derive(robot, chosen(robot, names), n_states=5).spec.group == Group.parse("Z4")
+
+
+BALL = '<body name="{name}" pos="{x} {y} .3"><freejoint/><geom type="{kind}" size=".1 .1 .1" mass="{mass}"/></body>'
+
+
+def test_loose_things_follow_the_world(surveyed, step_error):
+    """A ball's own symmetries are not listed, a box keeps to the corners it has, equal boxes may change places."""
+    alone = surveyed(legged(RECTANGLE))
+    ball = surveyed(
+        legged(RECTANGLE, extra="").replace(
+            "</worldbody>", BALL.format(name="ball", x=1, y=0, kind="sphere", mass=1) + "</worldbody>"
+        )
+    )
+    assert len([f for f in ball.findings if f.is_exact]) == len([f for f in alone.findings if f.is_exact])
+    assert element(ball, LEFT_RIGHT).is_exact
+    spec = derive(ball, [element(ball, LEFT_RIGHT)], n_states=5).spec
+    assert step_error(ball, spec, 0) < 1e-9
+    boxes = "".join(BALL.format(name=f"box {i}", x=1, y=i - 1, kind="box", mass=1 + (i == 2)) for i in range(3))
+    three = surveyed(legged(RECTANGLE).replace("</worldbody>", boxes + "</worldbody>"))
+    swap = element(three, "the world stays; plate stays; box 0 stays; box 1 stays; box 2 stays; box 0 ↔ box 1")
+    assert swap.is_exact
+    assert not any("box 2 ↔" in f.element.meaning for f in three.findings if f.is_exact)

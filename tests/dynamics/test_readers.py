@@ -1,0 +1,227 @@
+"""Episodes from files: what was recorded comes back, and what is no recording is refused by name."""
+
+import io
+import json
+import pickle
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.save_util import save_to_pkl
+
+from rpp_rl.dynamics.readers import buffer_episodes, read_episodes, write_episodes
+from rpp_rl.dynamics.trajectories import Episodes
+from rpp_rl.sac.replay import filled
+
+LOW, HIGH = np.array([-0.4, 0.0], dtype=np.float32), np.array([0.4, 3.0], dtype=np.float32)
+
+
+def recorded(ends, capacity=50, jump=(), n_envs=1, **options):
+    """A buffer of len(ends) steps of an environment that counts, and its true episodes.
+
+    Args:
+        ends: For each step whether the episode terminates (1), times out (2) or goes on (0).
+        jump: Steps before which the recording was interrupted, as by a resumed run.
+    """
+    box = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    buffer = ReplayBuffer(capacity * n_envs, box, spaces.Box(LOW, HIGH), device="cpu", n_envs=n_envs, **options)
+    start = np.arange(n_envs) * 1000.0
+    obs, episodes = start.copy(), []
+    for step, end in enumerate(ends):
+        if step in jump or step == 0 or ends[step - 1]:
+            obs = start + 100 * len(episodes)
+            episodes.append(([obs], []))
+        action = np.tile([step / 100, -0.5], (n_envs, 1))
+        rows = [np.stack([array, -array], axis=1) for array in (obs, obs + 1)]
+        infos = [{"TimeLimit.truncated": end == 2}] * n_envs
+        buffer.add(rows[0], rows[1], action, np.zeros(n_envs), np.full(n_envs, end > 0), infos)
+        obs = obs + 1
+        episodes[-1][0].append(obs)
+        episodes[-1][1].append(step / 100)
+    return buffer, episodes
+
+
+@given(st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=1, max_size=40), st.sets(st.integers(1, 39)))
+def test_episodes_of_a_buffer_are_those_that_were_played(ends, jump):
+    buffer, truth = recorded(ends, jump=jump, n_envs=2)
+    episodes = buffer_episodes(filled(buffer), "Counter-v0")
+    assert len(episodes) == 2 * len(truth)
+    for k, (states, actions) in enumerate(truth + truth):
+        env = k // len(truth)
+        np.testing.assert_array_equal(episodes.states[k][:, 0], [obs[env] for obs in states])
+        np.testing.assert_allclose(episodes.actions[k][:, 0], np.multiply(actions, 0.4), atol=1e-7)
+        np.testing.assert_allclose(episodes.actions[k][:, 1], 0.75)  # -0.5 of [-1, 1] in [0, 3]
+
+
+def test_a_full_buffer_begins_at_its_oldest_transition():
+    buffer, truth = recorded([0] * 5 + [1] + [0] * 6, capacity=9)
+    assert buffer.full
+    assert buffer.pos == 3
+    episodes = buffer_episodes(buffer)
+    np.testing.assert_array_equal(episodes.states[0][:, :1], truth[0][0][3:])
+    np.testing.assert_array_equal(episodes.states[1][:, :1], truth[1][0])
+
+
+def test_a_buffer_without_last_states_is_refused():
+    buffer, _ = recorded([0] * 5, optimize_memory_usage=True, handle_timeout_termination=False)
+    with pytest.raises(ValueError, match="optimize_memory_usage"):
+        buffer_episodes(buffer)
+    with pytest.raises(ValueError, match="expected episodes, got 0"):
+        buffer_episodes(recorded([])[0])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A buffer's file as train-sac writes it."""
+    return write_buffer(tmp_path / "replay_buffer.pkl", recorded([0, 0, 1, 0, 0])[0])
+
+
+def write_buffer(path, buffer, env_id="Counter-v0"):
+    with path.open("wb") as file:
+        save_to_pkl(file, filled(buffer))
+        file.write(b"\n" + json.dumps({"env_id": env_id}).encode())
+    return path
+
+
+def test_a_file_of_train_sac_is_read(saved):
+    episodes = read_episodes(saved)
+    assert (episodes.env_id, [len(a) for a in episodes.actions]) == ("Counter-v0", [3, 2])
+    assert episodes.checksum == read_episodes(saved, "Counter-v0").checksum
+
+
+def test_a_file_of_sb3_itself_has_the_environment_that_is_asked_for(tmp_path):
+    save_to_pkl(tmp_path / "buffer.pkl", recorded([0, 0])[0])
+    assert read_episodes(tmp_path / "buffer.pkl", "Counter-v0").env_id == "Counter-v0"
+
+
+def test_a_file_of_another_environment_is_refused(saved):
+    with pytest.raises(ValueError, match=r"replay_buffer.pkl: expected data of Ant-v4, got data of Counter-v0"):
+        read_episodes(saved, "Ant-v4")
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_a_file_cut_short_anywhere_is_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("cut")
+    whole = write_buffer(folder / "whole.pkl", recorded([0, 1, 0])[0]).read_bytes()
+    pickled = whole.rindex(b"\n")
+    # Without its last line only, it is a buffer as SB3 writes it.
+    n_bytes = data.draw(st.integers(0, pickled - 1) | st.integers(pickled + 2, len(whole) - 1))
+    (folder / "cut.pkl").write_bytes(whole[:n_bytes])
+    with pytest.raises(ValueError, match=r"cut\.pkl: damaged, cut short, or no replay buffer"):
+        read_episodes(folder / "cut.pkl")
+
+
+class Attack:
+    def __reduce__(self):
+        return exec, ("raise SystemExit",)
+
+
+def without(name):
+    """A buffer that lacks something."""
+    buffer, _ = recorded([0] * 5)
+    delattr(buffer, name)
+    return buffer
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (without("dones"), "damaged, .*dones"),
+        (Attack(), "got one with builtins.exec"),
+        ({"a": 1}, "expected a replay buffer, got dict"),
+        (io.BytesIO(b""), "got one with _io.BytesIO"),
+    ],
+)
+def test_a_pickle_of_anything_else_is_refused_before_it_acts(tmp_path, content, message):
+    (tmp_path / "foreign.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=f"foreign.pkl: .*{message}"):
+        read_episodes(tmp_path / "foreign.pkl")
+
+
+def test_a_buffer_with_numbers_that_are_not_finite_is_refused(tmp_path):
+    buffer, _ = recorded([0] * 5)
+    buffer.observations[3, 0, 1] = buffer.next_observations[2, 0, 1] = np.nan
+    with pytest.raises(ValueError, match=r"expected finite numbers, got nan at index 1 of the state at time 3"):
+        read_episodes(write_buffer(tmp_path / "nan.pkl", buffer))
+
+
+@pytest.fixture
+def episodes(rng):
+    lengths = (3, 7, 1)
+    states, actions = ([rng.normal(size=(n + k, 2)).astype(np.float32) for n in lengths] for k in (1, 0))
+    return Episodes(tuple(states), tuple(actions), "Counter-v0")
+
+
+def test_written_episodes_come_back(episodes, tmp_path):
+    write_episodes(episodes, tmp_path / "data.npz")
+    again = read_episodes(tmp_path / "data.npz", "Counter-v0")
+    assert (again.checksum, again.env_id) == (episodes.checksum, "Counter-v0")
+    with pytest.raises(ValueError, match="expected data of Ant-v4"):
+        read_episodes(tmp_path / "data.npz", "Ant-v4")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lengths": np.array([3, 8, 1])}, "expected as many states and actions .* 15 and 12, got 14 and 11"),
+        ({"lengths": np.array([11, 0, 0])}, "expected as many"),
+        ({"states": None}, "expected arrays states, actions, lengths and env_id"),
+        ({"actions": np.full((11, 2), np.nan)}, "episode 0: expected finite numbers"),
+        ({"env_id": np.array(Attack(), dtype=object)}, "damaged, cut short, or no .npz file"),
+    ],
+)
+def test_other_arrays_are_refused(episodes, tmp_path, change, message):
+    write_episodes(episodes, tmp_path / "data.npz")
+    with np.load(tmp_path / "data.npz") as file:
+        arrays = dict(file) | change
+    np.savez(tmp_path / "data.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(ValueError, match=f"data.npz: {message}"):
+        read_episodes(tmp_path / "data.npz")
+
+
+def test_damaged_arrays_are_refused(episodes, tmp_path):
+    write_episodes(episodes, tmp_path / "data.npz")
+    whole = (tmp_path / "data.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[200] ^= 1  # among the numbers of the first array
+    for content in (whole[:-10], whole[:100], b"", b"no zip", bytes(flipped)):
+        (tmp_path / "data.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"data.npz: damaged, cut short, or no .npz file"):
+            read_episodes(tmp_path / "data.npz")
+
+
+def test_an_unknown_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data.csv: expected a replay buffer \(.pkl\), episodes \(.npz\) or a Minari"):
+        read_episodes(tmp_path / "data.csv")
+    with pytest.raises(FileNotFoundError):
+        read_episodes(tmp_path / "data.npz")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Minari misses the author, the code, ...
+def test_minari_data_sets_are_read(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    box = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    states = np.arange(8, dtype=np.float32).reshape(4, 2)
+    episode = {
+        "observations": states,
+        "actions": states[:-1] / 10,
+        "rewards": np.zeros(3),
+        "terminations": np.array([False, False, True]),
+        "truncations": np.zeros(3, dtype=bool),
+    }
+    minari.create_dataset_from_buffers(
+        "counter/test-v0", [EpisodeBuffer(**episode)], env="Pendulum-v1", observation_space=box, action_space=box
+    )
+    read = read_episodes("minari:counter/test-v0", "Pendulum-v1")
+    assert read.env_id == "Pendulum-v1"
+    np.testing.assert_array_equal(read.states[0], states)
+    np.testing.assert_array_equal(read.actions[0], episode["actions"])
+    with pytest.raises(ValueError, match="no such data set on this machine"):
+        read_episodes("minari:counter/none-v0")
