@@ -13,7 +13,7 @@ from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.chain import Chain
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise, nonlinearity
-from rpp_rl.nn.norm import EnsembleLayerNorm, EquivariantLayerNorm
+from rpp_rl.nn.norm import EquivariantLayerNorm
 from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
 MAX_TENSOR_SIZE = 32
@@ -95,7 +95,7 @@ def trunk(
         mode: Which pathways the linear maps have.
         activation: One of ``relu``, ``silu``, ``tanh``.
         bilinear: Whether each linear map is followed by the bilinear layer (the paper's setting; not in ``mlp`` mode).
-        layer_norm: Whether each nonlinearity is preceded by equivariant layer norm.
+        layer_norm: Whether each nonlinearity is preceded by `EquivariantLayerNorm`.
         ensemble: Number of independent networks computed together, see `RPPLinear`.
 
     Raises:
@@ -108,7 +108,7 @@ def trunk(
         if bilinear and mode != "mlp":
             layers.append(Bilinear(act.rep_in, ensemble=ensemble))
         if layer_norm:
-            layers.append(_layer_norm(act.rep_in, mode, ensemble))
+            layers.append(EquivariantLayerNorm(act.rep_in))
         layers.append(act)
         rep_in = rep
     return Trunk(*layers)
@@ -128,12 +128,6 @@ class Trunk(nn.Sequential):
             return super().forward(x)
         parameters = [tensor for pair in pairs for tensor in cast(tuple[Tensor, Tensor], pair)]
         return cast(Tensor, Chain.apply(cast(Pointwise, functions[0]).activation, x, *parameters))
-
-
-def _layer_norm(rep: Rep, mode: Mode, ensemble: int | None) -> nn.Module:
-    if mode == "mlp":
-        return nn.LayerNorm(rep.size) if ensemble is None else EnsembleLayerNorm(rep.size, ensemble)
-    return EquivariantLayerNorm(rep, ensemble=ensemble)
 
 
 class RPPEMLP(nn.Module):

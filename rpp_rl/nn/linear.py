@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -31,7 +32,8 @@ class RPPLinear(nn.Module):
 
     The mode decides which pathways exist. A fresh layer has the scale of ``nn.Linear``: in the rows of every output
     summand the entries of W have variance 1/(3 in) on average. In ``rpp`` mode the residual pathway starts at zero, the
-    most probable value of its prior. In ``mlp`` mode the layer draws exactly what ``nn.Linear`` would draw.
+    most probable value of its prior. In ``mlp`` mode the layer draws exactly what ``nn.Linear`` would draw. A step of the
+    same size in every parameter changes the entries of A, of B and of a plain W by the same root mean square.
 
     Args:
         rep_in: How the input transforms; ``in = rep_in.size``.
@@ -41,8 +43,8 @@ class RPPLinear(nn.Module):
             axis of this length. None for one map without that axis.
 
     Attributes:
-        equiv_weight: Coefficients of A in the orthonormal basis, shape ``(n_weight,)``; None in ``mlp`` mode.
-        equiv_bias: Coefficients of a in the basis of invariant vectors, shape ``(n_bias,)``; None in ``mlp`` mode.
+        equiv_weight: Coefficients of A in the basis of `EquivariantMatrix`, shape ``(n_weight,)``; None in ``mlp`` mode.
+        equiv_bias: Coefficients of a in a basis of invariant vectors, shape ``(n_bias,)``; None in ``mlp`` mode.
         residual_weight: B, shape ``(out, in)``; None in ``emlp`` mode.
         residual_bias: b, shape ``(out,)``; None in ``emlp`` mode.
 
@@ -65,6 +67,10 @@ class RPPLinear(nn.Module):
     residual_weight: nn.Parameter | None
     residual_bias: nn.Parameter | None
     bias_basis: Tensor
+    bias_norms: Tensor
+
+    _version = 2
+    """Of the state dict: before 2 the coefficients were those of orthonormal bases."""
 
     def __init__(self, rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp", ensemble: int | None = None) -> None:
         super().__init__()
@@ -80,7 +86,9 @@ class RPPLinear(nn.Module):
             self.register_parameter(name, None)
         if mode != "mlp":
             self.weight_matrix = EquivariantMatrix(rep_in, rep_out)
-            self.register_buffer("bias_basis", *invariant_basis(rep_out))
+            bias_basis, bias_norms, is_saved = invariant_basis(rep_out)
+            self.register_buffer("bias_basis", bias_basis, is_saved)
+            self.register_buffer("bias_norms", bias_norms, persistent=False)
             self.equiv_weight = nn.Parameter(torch.empty(*members, self.weight_matrix.n_coefficients))
             self.equiv_bias = nn.Parameter(torch.empty(*members, self.bias_basis.shape[1]))
         if mode != "emlp":
@@ -95,12 +103,8 @@ class RPPLinear(nn.Module):
         for parameter in (self.equiv_weight, self.equiv_bias, self.residual_weight, self.residual_bias):
             if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)
-        if self.equiv_weight is not None and self.equiv_bias is not None:
-            rows = self.equiv_weight.split(self.weight_matrix.row_sizes, dim=-1)
-            for row, scale in zip(rows, self.weight_matrix.unit_scales(), strict=True):
-                row.mul_(scale)
-            # An invariant vector with k equal entries has entries k^-1/2.
-            self.equiv_bias.mul_(self.bias_basis.pow(4).sum(0).rsqrt())
+        if self.equiv_weight is not None:
+            self.equiv_weight.mul_(self.weight_matrix.unit_scales())
         if self.mode == "rpp":
             for residual in (self.residual_weight, self.residual_bias):
                 nn.init.zeros_(_present(residual))
@@ -138,6 +142,23 @@ class RPPLinear(nn.Module):
             parameter.copy_(value)
         return plain
 
+    def equiv_norms(self) -> tuple[Tensor, Tensor]:
+        """Factors that turn the coefficients of both equivariant pathways into those of orthonormal bases."""
+        return self.weight_matrix.norms, self.bias_norms
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        *args: Any,  # noqa: ANN401
+    ) -> None:
+        if self.mode != "mlp" and local_metadata.get("version", self._version) < 2:
+            for name, norms in zip(("equiv_weight", "equiv_bias"), self.equiv_norms(), strict=True):
+                _scale(state_dict, prefix + name, 1 / norms)
+            _scale(state_dict, f"{prefix}bias_basis", self.bias_norms)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
     def shapes(self) -> tuple[torch.Size, torch.Size]:
         """Shapes of the weight and of the bias."""
         members = member_axis(self.ensemble)
@@ -158,6 +179,11 @@ class RPPLinear(nn.Module):
             f"{self.rep_in.name} -> {self.rep_out.name}, group={self.rep_in.group}, mode={self.mode}, {ensemble}"
             f"n_equiv={n_equiv}, n_residual={n_residual}"
         )
+
+
+def _scale(tensors: dict[str, Any], name: str, factor: Tensor) -> None:
+    if name in tensors:
+        tensors[name] = tensors[name] * factor.to(tensors[name].device)
 
 
 def linear(

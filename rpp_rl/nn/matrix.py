@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
@@ -11,13 +12,21 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, direct_sum, equivariant_basis, trivial
 
+NONZERO = 1e-9
+"""Entries of an orthonormal basis up to this size are rounding."""
+
 
 class EquivariantMatrix(nn.Module):
-    """The linear parametrisation β -> W = Σ_i β_i Q_i of Hom_G(rep_in, rep_out), Q orthonormal; it has no parameters.
+    """The linear parametrisation θ -> W = Σ_i θ_i E_i of Hom_G(rep_in, rep_out); it has no parameters.
+
+    The basis is orthogonal and has unit entries: E_i = n_i Q_i with Q orthonormal and norms n_i such that a change of
+    all θ_i by ±δ changes those entries of W that can be other than zero by δ in the root mean square. So an optimiser
+    that steps every parameter by its learning rate, as Adam does, moves W as it moves a free matrix, whatever the group.
 
     W is made by one small product per pair of distinct summands, wherever their copies stand, never by a projector of
     size (out·in)². Closed-form bases are recomputed on construction; numerical null spaces are unique only up to a
@@ -26,7 +35,12 @@ class EquivariantMatrix(nn.Module):
     Args:
         rep_in: How the input transforms; ``in = rep_in.size``.
         rep_out: How the output transforms; ``out = rep_out.size``.
+
+    Attributes:
+        norms: n, shape ``(n_coefficients,)``: the coefficients in the orthonormal basis are n θ.
     """
+
+    norms: Tensor
 
     def __init__(self, rep_in: Rep, rep_out: Rep) -> None:
         super().__init__()
@@ -47,20 +61,23 @@ class EquivariantMatrix(nn.Module):
         self.row_sizes = [sum(block.n_coefficients for block in row) for row in grid]
         self.size_in = rep_in.size
         self.row_entries = [row[0].n_out * row[0].size_out * rep_in.size for row in grid]
+        norms = np.concatenate([np.zeros(0), *(block_norms(block) for row in basis for block in row)])
+        self.register_buffer("norms", torch.as_tensor(norms, dtype=torch.get_default_dtype()), persistent=False)
 
-    def unit_scales(self) -> list[float]:
-        """For each row of blocks the standard deviation of its coefficients at which W has entries of mean square 1.
+    def unit_scales(self) -> Float[Tensor, " n_coefficients"]:
+        """Standard deviations of the coefficients at which W has entries of mean square 1 in every row of blocks.
 
-        Q is orthonormal: the mean of ‖W‖² is the sum of the coefficients' variances.
+        The mean of ‖W‖² is the sum of the variances of n θ, which are the same for all coefficients of a row.
         """
-        return [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
+        in_rows = [(n / max(size, 1)) ** 0.5 for n, size in zip(self.row_entries, self.row_sizes, strict=True)]
+        return self.norms.new_tensor(in_rows).repeat_interleave(torch.tensor(self.row_sizes)) / self.norms
 
     def forward(
         self,
         coefficients: Float[Tensor, "*members n_coefficients"],
         residual: Float[Tensor, "*members out in"] | None = None,
     ) -> Float[Tensor, "*members out in"]:
-        """The matrix W with the given coefficients in the basis, plus ``residual``; one for each member."""
+        """The matrix W with the given coefficients, plus ``residual``; one for each member."""
         members = coefficients.shape[:-1]
         if not members:
             coefficients = coefficients.unsqueeze(0)
@@ -78,7 +95,7 @@ class EquivariantMatrix(nn.Module):
         return weight if residual is None else weight + residual
 
     def sparse(self) -> sparse.csr_array:
-        """The same map β -> W, W row by row, as a sparse matrix of shape ``(out·in, n_coefficients)``."""
+        """The same map θ -> W, W row by row, as a sparse matrix of shape ``(out·in, n_coefficients)``."""
         rows = []
         blocks, column = list(self.blocks), 0
         for start in range(0, len(blocks), self.n_columns):
@@ -102,6 +119,8 @@ class BlockMatrix(nn.Module):
     """The part of an `EquivariantMatrix` between the copies of one summand and those of another."""
 
     basis: Tensor
+    _version = 2
+    """Of the state dict: before 2 bases were orthonormal."""
 
     def __init__(self, block: BasisBlock) -> None:
         super().__init__()
@@ -111,7 +130,9 @@ class BlockMatrix(nn.Module):
         # One product per output coordinate leaves whole rows together, which transpose without scattering numbers; but
         # its gradient passes through size_out · rank numbers per pair of copies.
         self.by_row = self.n_in > 1 and rank <= self.size_in
-        basis = torch.as_tensor(block.basis, dtype=torch.get_default_dtype())
+        norms = unit_norms(block)
+        self.largest_norm = float(norms.max(initial=0.0))
+        basis = torch.as_tensor(block.basis * norms[:, None, None], dtype=torch.get_default_dtype())
         basis = basis.transpose(0, 1).contiguous() if self.by_row else basis.flatten(1)
         self.register_buffer("basis", basis, persistent=not block.is_canonical)
 
@@ -126,6 +147,19 @@ class BlockMatrix(nn.Module):
             return products.view(self.size_out, members, self.n_out, self.n_in * self.size_in).permute(1, 2, 0, 3)
         products = (coefficients @ self.basis).view(members, self.n_out, self.n_in, self.size_out, self.size_in)
         return products.transpose(2, 3).flatten(3)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        *args: Any,  # noqa: ANN401
+    ) -> None:
+        key = f"{prefix}basis"
+        if key in state_dict and local_metadata.get("version", self._version) < 2:
+            # Only bases that are no closed form are saved, and their norms are equal.
+            state_dict[key] = state_dict[key] * self.largest_norm
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def entries(self) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, " n"]]:
         """Row, column, coefficient and value of every number of the block that can be other than zero."""
@@ -173,9 +207,36 @@ def _gather(rep: Rep) -> tuple[Rep, _Order]:
     return gathered, _Order(sizes, [order.index(run) for run in range(len(order))])
 
 
-def invariant_basis(rep: Rep) -> tuple[Float[Tensor, "size n_invariant"], bool]:
-    """Orthonormal invariant vectors of ``rep`` as columns, and whether they must be saved with the state dict."""
-    one = trivial(rep.group)
-    columns = equivariant_basis(one, rep)[..., 0].T
-    is_canonical = all(block.is_canonical for row in basis_blocks(one, rep) for block in row)
-    return torch.as_tensor(columns, dtype=torch.get_default_dtype()).contiguous(), not is_canonical
+def invariant_basis(rep: Rep) -> tuple[Float[Tensor, "size n_invariant"], Float[Tensor, " n_invariant"], bool]:
+    """Invariant vectors of ``rep`` as columns with unit entries, as in `EquivariantMatrix`.
+
+    Returns:
+        The columns, their norms, and whether the columns must be saved with the state dict.
+    """
+    one, dtype = trivial(rep.group), torch.get_default_dtype()
+    blocks = [block for row in basis_blocks(one, rep) for block in row]
+    norms = np.concatenate([np.zeros(0), *map(block_norms, blocks)])
+    columns = equivariant_basis(one, rep)[..., 0].T * norms
+    is_saved = not all(block.is_canonical for block in blocks)
+    return torch.as_tensor(columns, dtype=dtype).contiguous(), torch.as_tensor(norms, dtype=dtype), is_saved
+
+
+def block_norms(block: BasisBlock) -> Float[ndarray, " n_coefficients"]:
+    """The norms of the matrices of a basis with unit entries, for all coefficients of a block."""
+    return np.tile(unit_norms(block), block.n_out * block.n_in)
+
+
+def unit_norms(block: BasisBlock) -> Float[ndarray, " rank"]:
+    """Factors n such that W = Σ ± n_i Q_i has entries of mean square 1, for the basis Q of a block and any signs.
+
+    What counts are the entries that some Q_i has. Of a closed form, matrices that share no entries have factors of their
+    own, so that every entry has mean square 1; a basis that is known up to a rotation only has the same for all.
+    """
+    rank, size_out, size_in = block.basis.shape
+    entries = np.abs(block.basis.reshape(rank, size_out * size_in)) > NONZERO
+    if not block.is_canonical:
+        return np.full(rank, np.sqrt(entries.any(0).sum() / max(rank, 1)))
+    sharing = entries.astype(np.float32) @ entries.T.astype(np.float32)
+    n_sets, set_of = connected_components(sharing, directed=False)
+    n_entries = np.array([entries[set_of == k].any(0).sum() for k in range(n_sets)], dtype=np.float64)
+    return np.sqrt(n_entries / np.bincount(set_of, minlength=n_sets))[set_of]

@@ -9,8 +9,6 @@ from numpy import ndarray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
-from rpp_rl.nn.linear import member_axis
-from rpp_rl.nn.matrix import invariant_basis
 from rpp_rl.symmetry import Rep, equivariant_basis, trivial
 
 EPSILON = 1e-6
@@ -99,77 +97,30 @@ class EquivariantNorm(nn.Module):
 
 
 class EquivariantLayerNorm(nn.Module):
-    """x -> scale · x / rms(x) + bias, with one learned scale per summand and an invariant bias.
+    """x -> x / rms(x): layer norm without parameters, for any orthogonal representation.
 
-    The root mean square over all coordinates is invariant for an orthogonal representation; subtracting the mean, as
-    the usual layer norm does, would not be equivariant.
+    The root mean square over all coordinates is invariant; subtracting the mean, as the usual layer norm does, would be
+    equivariant for permutations only. The linear map before it has a bias and the one after it a scale.
 
     Args:
         rep: How the vector transforms.
-        ensemble: Number of independent layers computed together, see `RPPLinear`.
-
-    Attributes:
-        scale: One factor for each summand, copies counted, shape ``(n_summands,)``.
-        bias: Coefficients of the bias in the basis of invariant vectors, shape ``(n_bias,)``.
 
     Raises:
         ValueError: If the rep is not orthogonal.
     """
 
-    bias_basis: Tensor
-
-    def __init__(self, rep: Rep, *, ensemble: int | None = None) -> None:
+    def __init__(self, rep: Rep) -> None:
         super().__init__()
-        members = member_axis(ensemble)
         _require_orthogonal(rep, "equivariant layer norm")
         self.rep_in = self.rep_out = rep
-        self.runs = [(count, part.size) for count, part in rep.parts]
-        self.register_buffer("bias_basis", *invariant_basis(rep))
-        self.scale = nn.Parameter(torch.ones(*members, sum(count for count, _ in self.runs)))
-        self.bias = nn.Parameter(torch.zeros(*members, self.bias_basis.shape[1]))
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Normalise the length, then scale each summand."""
-        scales = self.scale.split([count for count, _ in self.runs], dim=-1)
-        # Broadcasting, because the gradient of an index gather is a slow scatter.
-        scale = torch.cat(
-            [
-                s.unsqueeze(-1).expand(*s.shape, size).flatten(-2)
-                for s, (_, size) in zip(scales, self.runs, strict=True)
-            ],
-            dim=-1,
-        )
-        normalised = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
-        return _affine(normalised, scale, self.bias @ self.bias_basis.T)
+        """Divide every vector by the root mean square of its coordinates."""
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         return self.rep_in.name
-
-
-class EnsembleLayerNorm(nn.Module):
-    """The usual layer norm with a scale and a bias for each member of an ensemble of plain networks.
-
-    Args:
-        size: Number of coordinates.
-        ensemble: Number of members, the leading axis of inputs and outputs.
-    """
-
-    def __init__(self, size: int, ensemble: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(*member_axis(ensemble), size))
-        self.bias = nn.Parameter(torch.zeros(*member_axis(ensemble), size))
-
-    def forward(self, x: Float[Tensor, "members *batch size"]) -> Float[Tensor, "members *batch size"]:
-        """Normalise mean and variance, then scale and shift every member by its own."""
-        return _affine(nn.functional.layer_norm(x, x.shape[-1:]), self.weight, self.bias)
-
-
-def _affine(x: Tensor, scale: Float[Tensor, "*members size"], bias: Float[Tensor, "*members size"]) -> Tensor:
-    """Scale and shift every coordinate; the batch of an ensemble begins with the member axis."""
-    if scale.ndim == 2:
-        scale, bias = (v.view(len(v), *[1] * (x.ndim - 2), -1) for v in (scale, bias))
-    return x * scale + bias
 
 
 def _require_orthogonal(rep: Rep, what: str) -> None:

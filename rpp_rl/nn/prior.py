@@ -1,30 +1,101 @@
-"""The residual pathway prior: zero-mean Gaussians on the parameters of both pathways."""
+"""Priors that prefer the equivariant pathway: decay of the residual one in the optimiser, or the paper's Gaussians."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rpp_rl.nn.linear import Mode, RPPLinear
 
-Pathways = tuple[list[nn.Parameter], list[nn.Parameter]]
-"""The parameters of the equivariant and of the residual pathway."""
-Decay = tuple[Sequence[nn.Parameter], float | Tensor]
-"""Parameters, and the factor with which they are added to their gradients: a number, or one on their device."""
-
 foreach: Any = torch  # torch's stubs do not know the functions on lists
+
+
+class Pathways(NamedTuple):
+    """The parameters of a network by pathway.
+
+    Attributes:
+        equiv: Those of the equivariant pathway.
+        residual: Those of the residual pathway.
+        norms: For each of ``equiv`` the factors that turn it into coefficients of an orthonormal basis.
+    """
+
+    equiv: list[nn.Parameter]
+    residual: list[nn.Parameter]
+    norms: list[Tensor]
+
+
+class Decay(NamedTuple):
+    """Part of a gradient: parameters, each times a factor.
+
+    Attributes:
+        parameters: The parameters.
+        factor: A number, or one on their device.
+        norms: If not None, each parameter counts times the squares of these.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    factor: float | Tensor
+    norms: Sequence[Tensor] | None = None
+
+
+DECAY = 3.0
+"""Decay λ of the residual pathway under a symmetry that holds exactly: at lr 1e-3 it shrinks by 3e-3 in every step."""
+HALF_TRUST = 0.03
+"""Error of a symmetry, relative to the state's change in one step, at which the residual decays half as fast."""
+
+
+def residual_decay(error: float) -> float:
+    """How fast the residual pathway should decay under a symmetry with a measured error: λ = 3 / (1 + error / 0.03).
+
+    Args:
+        error: Error of one step relative to the change of the state, as `rpp_rl.envs.check` measures it; 0 if exact.
+
+    >>> [round(residual_decay(error), 2) for error in (0.0, 0.008, 0.3, 1.0)]
+    [3.0, 2.37, 0.27, 0.09]
+    """
+    return DECAY / (1 + error / HALF_TRUST)
+
+
+def parameter_groups(module: nn.Module, residual_decay: float | None) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser with decoupled weight decay, such as ``torch.optim.AdamW``.
+
+    In every step the residual pathway shrinks by lr · residual_decay, B <- (1 - lr λ) B, and nothing else decays. Adam's
+    steps do not depend on the scale of the loss, so neither does what this prior prefers: the entries of B stay below
+    1 / λ, and reach it only where all gradients agree.
+
+    >>> from rpp_rl.symmetry import cyclic, vector
+    >>> layer = RPPLinear(vector(cyclic(2)), vector(cyclic(2)))
+    >>> optimizer = torch.optim.AdamW(parameter_groups(layer, residual_decay=3.0), lr=1e-3)
+    >>> [group["weight_decay"] for group in optimizer.param_groups]
+    [0.0, 3.0]
+
+    Args:
+        module: The network.
+        residual_decay: λ; None for no decay.
+
+    Raises:
+        ValueError: If the decay is negative.
+    """
+    if residual_decay is not None and not residual_decay >= 0:
+        raise ValueError(f"residual_decay must be at least 0, or null for none, got {residual_decay}")
+    equiv, residual, _ = pathways(module)
+    if not residual_decay or not equiv or not residual:
+        return [{"params": list(module.parameters()), "weight_decay": 0.0}]
+    decayed = {id(parameter) for parameter in residual}
+    others = [parameter for parameter in module.parameters() if id(parameter) not in decayed]
+    return [{"params": others, "weight_decay": 0.0}, {"params": residual, "weight_decay": residual_decay}]
 
 
 @dataclass(frozen=True)
 class Prior:
     """β ~ N(0, equiv_var), B ~ N(0, residual_var) for the parameters of a network (arXiv:2112.01388, section 4).
 
-    With an orthonormal basis, W = A + B has variance equiv_var + residual_var on the equivariant subspace and
-    residual_var on its complement. A variance of None leaves that pathway without a prior.
+    β are the coefficients in orthonormal bases: W = A + B has variance equiv_var + residual_var on the equivariant
+    subspace and residual_var on its complement. A variance of None leaves that pathway without a prior.
 
     Attributes:
         equiv_var: Prior variance σ_a² of every coefficient of the equivariant pathway.
@@ -49,7 +120,11 @@ class Prior:
 
     def energy(self, module: nn.Module) -> Tensor:
         """−log p of the parameters of ``module``, up to a constant; add it to a loss divided by the number of data."""
-        terms = [p.square().sum() / (2 * var) for ps, var in self._pairs(pathways(module)) for p in ps]
+        terms = [
+            factor * (parameter if norms is None else parameter * norms[index]).square().sum() / 2
+            for parameters, factor, norms in self.decays(pathways(module), 1)
+            for index, parameter in enumerate(parameters)
+        ]
         if not terms:
             return next(module.parameters(), torch.zeros(())).new_zeros(())
         return torch.stack(terms).sum()
@@ -67,26 +142,30 @@ class Prior:
         add_decays(self.decays(pathways, n_data))
 
     def decays(self, pathways: Pathways, n_data: int | Tensor) -> list[Decay]:
-        """Parameters, and the factor by which they occur in the gradient of ``energy / n_data``: their weight decay."""
-        return [(parameters, 1.0 / (var * n_data)) for parameters, var in self._pairs(pathways)]
-
-    def _pairs(self, pathways: Pathways) -> list[tuple[list[nn.Parameter], float]]:
-        variances = (self.equiv_var, self.residual_var)
-        return [(parameters, var) for parameters, var in zip(pathways, variances, strict=True) if var is not None]
+        """The gradient of ``energy / n_data``, as multiples of parameters."""
+        decays = []
+        if self.equiv_var is not None:
+            decays.append(Decay(pathways.equiv, 1.0 / (self.equiv_var * n_data), pathways.norms))
+        if self.residual_var is not None:
+            decays.append(Decay(pathways.residual, 1.0 / (self.residual_var * n_data)))
+        return decays
 
 
 @torch.no_grad()
 def add_decays(decays: Iterable[Decay]) -> None:
     """Add multiples of parameters to their gradients; those without a gradient are left alone, as optimisers do."""
-    for parameters, factor in decays:
-        stepped = [parameter for parameter in parameters if parameter.grad is not None]
-        grads = [parameter.grad for parameter in stepped]
+    for parameters, factor, norms in decays:
+        stepped = [index for index, parameter in enumerate(parameters) if parameter.grad is not None]
         if not stepped:
             continue
+        grads = [parameters[index].grad for index in stepped]
+        terms = [parameters[index] for index in stepped]
+        if norms is not None:
+            terms = foreach._foreach_mul(terms, [norms[index].square() for index in stepped])
         if isinstance(factor, Tensor):
-            foreach._foreach_add_(grads, foreach._foreach_mul(stepped, factor))
+            foreach._foreach_add_(grads, foreach._foreach_mul(terms, factor))
         else:
-            foreach._foreach_add_(grads, stepped, alpha=factor)
+            foreach._foreach_add_(grads, terms, alpha=factor)
 
 
 def pathways(module: nn.Module) -> Pathways:
@@ -94,14 +173,17 @@ def pathways(module: nn.Module) -> Pathways:
     layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
     equiv = [p for layer in layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None]
     residual = [p for layer in layers for p in (layer.residual_weight, layer.residual_bias) if p is not None]
-    return equiv, residual
+    norms = [norm for layer in layers if layer.equiv_weight is not None for norm in layer.equiv_norms()]
+    return Pathways(equiv, residual, norms)
 
 
 @torch.no_grad()
 def pathway_norms(module: nn.Module) -> tuple[float, float]:
-    """Euclidean norms of the parameters of the equivariant and of the residual pathway; the bases are orthonormal."""
-    equiv, residual = (
-        float(torch.stack([p.square().sum() for p in pathway]).sum().sqrt()) if pathway else 0.0
-        for pathway in pathways(module)
-    )
-    return equiv, residual
+    """Euclidean norms of all A and a, and of all B and b, of a network."""
+    equiv, residual, norms = pathways(module)
+    orthonormal = [parameter * norm for parameter, norm in zip(equiv, norms, strict=True)]
+    return _norm(orthonormal), _norm(residual)
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return float(torch.stack([t.square().sum() for t in tensors]).sum().sqrt()) if tensors else 0.0

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -65,22 +65,95 @@ def test_plain_mode_is_not_equivariant(group, error):
     assert error(layer, layer.rep_in, layer.rep_out) > 0.01
 
 
-def test_weights_are_an_isometry_onto_all_equivariant_matrices(group, constraints, dtype):
+def test_weights_are_an_isometry_of_scaled_coefficients_onto_all_equivariant_matrices(group, constraints, dtype):
     rep_in = Rep.parse("V + R + V", group)
     rep_out = Rep.parse("P + V*V + R + P + 2*R", group)
     matrix = EquivariantMatrix(rep_in, rep_out)
     system = constraints(rep_in, rep_out)
     assert matrix.n_coefficients == rep_in.size * rep_out.size - np.linalg.matrix_rank(system)
-    basis = torch.stack([matrix(row) for row in torch.eye(matrix.n_coefficients)]).flatten(1).double().numpy()
+    rows = torch.diag(1 / matrix.norms)
+    basis = torch.stack([matrix(row) for row in rows]).flatten(1).double().numpy()
     assert np.abs(basis @ basis.T - np.eye(len(basis))).max() < 1e-6
     assert np.abs(system @ basis.T).max() < 1e-6
 
 
-def test_weight_is_linear_in_the_coefficients_and_keeps_their_norm(dtype, tolerance):
+def test_weight_is_linear_in_the_coefficients_and_has_the_norm_that_they_say(dtype, tolerance):
     matrix = EquivariantMatrix(3 * regular(D4) + 2 * vector(D4), 2 * regular(D4) + vector(D4))
     a, b = torch.randn(2, matrix.n_coefficients)
     torch.testing.assert_close(matrix(2 * a - b), 2 * matrix(a) - matrix(b), rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(matrix(a).norm(), a.norm(), rtol=tolerance, atol=0)
+    torch.testing.assert_close(matrix(a).norm(), (matrix.norms * a).norm(), rtol=tolerance, atol=0)
+
+
+def changes_of_one_step(layer: RPPLinear, scale: dict[str, torch.Tensor]) -> dict[str, float]:
+    """By how much one step of Adam changes the entries that can change, in the root mean square and units of the step.
+
+    Args:
+        layer: The layer; its gradient is random.
+        scale: For parameters by name, what they are multiplied by where the optimiser sees them.
+    """
+    lr = 1e-3
+    seen = {name: nn.Parameter(p.detach() * scale.get(name, 1.0)) for name, p in layer.named_parameters()}
+
+    def made(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        own = {name: p / scale.get(name, 1.0) for name, p in parameters.items()}
+        parts = {name: own[name] for name in ("residual_weight", "residual_bias") if name in own}
+        if layer.equiv_weight is not None:
+            parts |= {"A": layer.weight_matrix(own["equiv_weight"]), "a": layer.bias_basis @ own["equiv_bias"]}
+        return parts
+
+    parts = made(seen)
+    sum((part * torch.randn_like(part)).sum() for part in parts.values()).backward()
+    before = {name: part.detach() for name, part in parts.items()}
+    torch.optim.Adam(seen.values(), lr=lr, eps=1e-30).step()
+    support = {name: torch.ones_like(part, dtype=torch.bool) for name, part in before.items()}
+    if layer.equiv_weight is not None:
+        rows = torch.eye(layer.equiv_weight.numel())
+        support["A"] = torch.stack([layer.weight_matrix(row) for row in rows]).abs().amax(0) > 1e-6
+        support["a"] = layer.bias_basis.abs().sum(1) > 1e-6
+    moved = {name: ((after.detach() - before[name]) / lr)[support[name]] for name, after in made(seen).items()}
+    return {name: float(m.square().mean().sqrt()) for name, m in moved.items() if m.numel()}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(FINITE + LIE), runs_in=RUNS, runs_out=RUNS, mode=st.sampled_from(["rpp", "emlp", "mlp"]))
+def test_one_step_moves_the_entries_of_all_pathways_alike(name, runs_in, runs_out, mode, dtype):
+    group = Group.parse(name)
+    layer = RPPLinear(rep_of(group, runs_in), rep_of(group, runs_out), mode=mode)
+    assume(layer.equiv_weight is None or layer.equiv_weight.numel() > 0)
+    for part, change in changes_of_one_step(layer, {}).items():
+        assert change == pytest.approx(1, rel=1e-3), part
+
+
+@pytest.mark.parametrize("name", ["Z2", "D4", "SO3"])
+def test_one_step_of_orthonormal_coefficients_moves_less(name, dtype):
+    """Negative control: the parametrisation of format 1."""
+    group = Group.parse(name)
+    rep = rep_of(group, [(2, "regular"), (1, "V")])
+    layer = RPPLinear(rep, rep)
+    changes = changes_of_one_step(layer, {"equiv_weight": layer.weight_matrix.norms, "equiv_bias": layer.bias_norms})
+    assert changes["A"] < 0.8
+    assert changes["residual_weight"] == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["D4", "SO3", "O3"])
+def test_a_state_of_orthonormal_coefficients_is_loaded_as_the_same_weights(name, dtype, tolerance):
+    rep_in, rep_out = Rep.parse("2*R + V + V*V", Group.parse(name)), Rep.parse("R + 2*V", Group.parse(name))
+    layer, other = RPPLinear(rep_in, rep_out), RPPLinear(rep_in, rep_out)
+    old = layer.state_dict()
+    for key, norms in zip(("equiv_weight", "equiv_bias"), layer.equiv_norms(), strict=True):
+        old[key] = old[key] * norms
+    for key in [key for key in old if "basis" in key]:
+        norms = layer.bias_norms if key == "bias_basis" else layer.get_submodule(key.rpartition(".")[0]).largest_norm
+        old[key] = old[key] / norms
+    for metadata in old._metadata.values():
+        metadata["version"] = 1
+    other.load_state_dict(old)
+    for made, expected in zip((other.weight(), other.bias()), (layer.weight(), layer.bias()), strict=True):
+        torch.testing.assert_close(made, expected, rtol=tolerance, atol=tolerance)
+    del old._metadata
+    other.load_state_dict(old)  # negative control: without a version it is taken as it is
+    is_saved_with_its_bases = any("blocks" in key for key in old)
+    assert torch.allclose(other.weight(), layer.weight(), rtol=1e-3) == is_saved_with_its_bases
 
 
 def test_weight_and_bias_are_the_sums_of_both_pathways(dtype):

@@ -160,9 +160,8 @@ def test_update_takes_other_precisions_and_keeps_its_own(rng):
 
 
 def test_every_buffer_moves_with_the_module():
-    for layer in (EquivariantNorm(Rep.parse("R + V", SO3)), EquivariantLayerNorm(Rep.parse("R + V", SO3))):
-        moved = layer.to("meta")
-        assert {tensor.device.type for tensor in (*moved.buffers(), *moved.parameters())} == {"meta"}
+    moved = EquivariantNorm(Rep.parse("R + V", SO3)).to("meta")
+    assert {tensor.device.type for tensor in (*moved.buffers(), *moved.parameters())} == {"meta"}
 
 
 def test_sb3_copies_the_statistics_of_critics_to_their_targets(rng):
@@ -199,27 +198,17 @@ def test_large_observations_are_cheap():
     assert norm.running_mean.nonzero().flatten().tolist() == [0, 369]
 
 
-def test_layer_norm_is_equivariant_with_any_scale_and_bias(group, error, shake, equivariance_tolerance):
+def test_layer_norm_is_equivariant(group, error, equivariance_tolerance):
     rep = Rep.parse("2*R + P + 2*V + V*V", group)
-    layer = shake(EquivariantLayerNorm(rep))
+    layer = EquivariantLayerNorm(rep)
     assert error(layer, rep) < equivariance_tolerance
-    y = layer(torch.randn(2, 3, rep.size))
-    assert y.shape == (2, 3, rep.size)
-    y.square().sum().backward()
-    assert all(parameter.grad.all() for parameter in layer.parameters())
+    assert layer(torch.randn(2, 3, rep.size)).shape == (2, 3, rep.size)
 
 
-def test_layer_norm_scales_summands_after_dividing_by_the_root_mean_square(dtype):
-    layer = EquivariantLayerNorm(Rep.parse("R + 2*V", SO3))
-    with torch.no_grad():
-        layer.scale.copy_(torch.tensor([1.0, 2.0, 3.0]))
-        layer.bias.fill_(5.0)
-    x = torch.randn(7)
-    unit = x / (x.square().mean() + EPSILON).sqrt()
-    sign = layer.bias_basis[0, 0]
-    expected = unit * torch.tensor([1.0, 2, 2, 2, 3, 3, 3]) + torch.tensor([5.0, 0, 0, 0, 0, 0, 0]) * sign
-    torch.testing.assert_close(layer(x), expected)
-    assert sign.abs() == 1
+def test_layer_norm_divides_by_the_root_mean_square(dtype):
+    x = torch.randn(4, 7)
+    expected = nn.RMSNorm(7, eps=EPSILON, elementwise_affine=False)(x)
+    torch.testing.assert_close(EquivariantLayerNorm(Rep.parse("R + 2*V", SO3))(x), expected)
 
 
 def test_layer_norm_that_subtracts_the_mean_breaks_symmetry(error):

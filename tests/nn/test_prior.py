@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from rpp_rl.nn import RPPEMLP, Prior, RPPLinear, hidden_rep, merge, pathway_norms, pathways
-from rpp_rl.symmetry import Group, Rep, trivial, vector
+from rpp_rl.symmetry import Group, Rep, equivariant_basis, trivial, vector
 
 D4 = Group.parse("D4")
 
@@ -17,11 +17,21 @@ def network(mode="rpp") -> RPPEMLP:
 
 
 def log_density(net: nn.Module, equiv_var: float, residual_var: float) -> torch.Tensor:
-    """Sum of the Gaussian log densities, the variance chosen by the parameter's name."""
-    return sum(
-        Normal(0.0, (equiv_var if ".equiv" in name else residual_var) ** 0.5).log_prob(parameter).sum()
-        for name, parameter in net.named_parameters()
-    )
+    """Sum of the Gaussian log densities of A in an orthonormal basis, by projection, and of B."""
+    total = torch.zeros(())
+    for layer in (m for m in net.modules() if isinstance(m, RPPLinear)):
+        for name, parameter in layer.named_parameters():
+            if name.startswith("residual"):
+                total = total + Normal(0.0, residual_var**0.5).log_prob(parameter).sum()
+        if layer.equiv_weight is not None:
+            basis = torch.as_tensor(equivariant_basis(layer.rep_in, layer.rep_out)).to(layer.equiv_weight)
+            weight = layer.weight_matrix(layer.equiv_weight)
+            coefficients = torch.einsum("koi,oi->k", basis, weight)
+            invariant = torch.as_tensor(equivariant_basis(trivial(D4), layer.rep_out))[..., 0].to(weight)
+            bias = invariant @ (layer.bias_basis @ layer.equiv_bias)
+            for beta in (coefficients, bias):
+                total = total + Normal(0.0, equiv_var**0.5).log_prob(beta).sum()
+    return total
 
 
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
@@ -92,11 +102,11 @@ def test_covariance_of_the_weight_is_that_of_the_paper(name, constraints, dtype,
 
 def test_pathways_hold_every_parameter_of_the_linear_maps_once():
     net = network()
-    equiv, residual = pathways(nn.ModuleList([net, net]))
+    equiv, residual, norms = pathways(nn.ModuleList([net, net]))
     names = dict(net.named_parameters())
     assert {id(p) for p in equiv} == {id(p) for name, p in names.items() if ".equiv" in name}
     assert {id(p) for p in residual} == {id(p) for name, p in names.items() if ".residual" in name}
-    assert len(equiv) == len(residual) == 4
+    assert len(equiv) == len(residual) == len(norms) == 4
 
 
 def test_pathway_norms_are_those_of_both_summands_of_the_weight():

@@ -109,8 +109,8 @@ def test_order_of_coefficients_has_not_changed(name, text_in, text_out, expected
     group = Group.parse(name)
     layer = RPPLinear(Rep.parse(text_in, group), Rep.parse(text_out, group), mode="emlp")
     with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.copy_(torch.arange(parameter.numel()).sin())
+        for parameter, norms in zip(layer.parameters(), layer.equiv_norms(), strict=True):
+            parameter.copy_(torch.arange(parameter.numel()).sin() / norms)
     probe_in, probe_out = torch.arange(layer.rep_in.size).cos(), (1.7 * torch.arange(layer.rep_out.size)).cos()
     assert (probe_out @ layer(probe_in)).item() == pytest.approx(expected, rel=1e-4, abs=2e-4)
 
