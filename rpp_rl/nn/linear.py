@@ -32,8 +32,8 @@ class RPPLinear(nn.Module):
 
     The mode decides which pathways exist. A fresh layer has the scale of ``nn.Linear``: in the rows of every output
     summand the entries of W have variance 1/(3 in) on average. In ``rpp`` mode the residual pathway starts at zero, the
-    most probable value of its prior. In ``mlp`` mode the layer draws exactly what ``nn.Linear`` would draw. A step of the
-    same size in every parameter changes the entries of A, of B and of a plain W by the same root mean square.
+    most probable value of its prior. In ``mlp`` mode the layer draws exactly what ``nn.Linear`` would draw. A step of
+    the same size in every parameter changes the entries of A, of B and of a plain W by the same root mean square.
 
     Args:
         rep_in: How the input transforms; ``in = rep_in.size``.
@@ -43,7 +43,7 @@ class RPPLinear(nn.Module):
             axis of this length. None for one map without that axis.
 
     Attributes:
-        equiv_weight: Coefficients of A in the basis of `EquivariantMatrix`, shape ``(n_weight,)``; None in ``mlp`` mode.
+        equiv_weight: Coefficients of A (see `EquivariantMatrix`), shape ``(n_weight,)``; None in ``mlp`` mode.
         equiv_bias: Coefficients of a in a basis of invariant vectors, shape ``(n_bias,)``; None in ``mlp`` mode.
         residual_weight: B, shape ``(out, in)``; None in ``emlp`` mode.
         residual_bias: b, shape ``(out,)``; None in ``emlp`` mode.

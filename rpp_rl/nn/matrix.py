@@ -26,7 +26,7 @@ class EquivariantMatrix(nn.Module):
 
     The basis is orthogonal and has unit entries: E_i = n_i Q_i with Q orthonormal and norms n_i such that a change of
     all θ_i by ±δ changes those entries of W that can be other than zero by δ in the root mean square. So an optimiser
-    that steps every parameter by its learning rate, as Adam does, moves W as it moves a free matrix, whatever the group.
+    that steps every parameter by its learning rate, as Adam does, moves W as it would move a free matrix.
 
     W is made by one small product per pair of distinct summands, wherever their copies stand, never by a projector of
     size (out·in)². Closed-form bases are recomputed on construction; numerical null spaces are unique only up to a
@@ -229,8 +229,8 @@ def block_norms(block: BasisBlock) -> Float[ndarray, " n_coefficients"]:
 def unit_norms(block: BasisBlock) -> Float[ndarray, " rank"]:
     """Factors n such that W = Σ ± n_i Q_i has entries of mean square 1, for the basis Q of a block and any signs.
 
-    What counts are the entries that some Q_i has. Of a closed form, matrices that share no entries have factors of their
-    own, so that every entry has mean square 1; a basis that is known up to a rotation only has the same for all.
+    What counts are the entries that some Q_i has. In a closed form, matrices that share no entries have factors of
+    their own, so that every entry has mean square 1; a basis that is unique up to a rotation has one for all.
     """
     rank, size_out, size_in = block.basis.shape
     entries = np.abs(block.basis.reshape(rank, size_out * size_in)) > NONZERO

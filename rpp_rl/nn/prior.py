@@ -63,9 +63,9 @@ def residual_decay(error: float) -> float:
 def parameter_groups(module: nn.Module, residual_decay: float | None) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser with decoupled weight decay, such as ``torch.optim.AdamW``.
 
-    In every step the residual pathway shrinks by lr · residual_decay, B <- (1 - lr λ) B, and nothing else decays. Adam's
-    steps do not depend on the scale of the loss, so neither does what this prior prefers: the entries of B stay below
-    1 / λ, and reach it only where all gradients agree.
+    In every step the residual pathway shrinks by lr · residual_decay, B <- (1 - lr λ) B, and nothing else decays.
+    Adam's steps do not depend on the scale of the loss, so neither does what this prior prefers: the entries of B stay
+    below 1 / λ, and reach it only where all gradients agree.
 
     >>> from rpp_rl.symmetry import cyclic, vector
     >>> layer = RPPLinear(vector(cyclic(2)), vector(cyclic(2)))
