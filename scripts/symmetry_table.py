@@ -1,6 +1,6 @@
 """Check every specification of the package in the simulator and write the table of verdicts as Markdown.
 
-python scripts/symmetry_table.py -o scripts/results/symmetries.md
+python scripts/symmetry_table.py -o docs/measurements/symmetries.md
 """
 
 from __future__ import annotations

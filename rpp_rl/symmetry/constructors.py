@@ -39,7 +39,7 @@ def matrix_rep(
 def signed_permutation(
     group: Group, perms: Sequence[Sequence[int]], signs: Sequence[Sequence[int]], *, name: str = "signed permutation"
 ) -> Rep:
-    """A rep that permutes coordinates up to sign: generator k maps o to o'[i] = signs[k][i] * o[perms[k][i]].
+    """A rep that permutes coordinates up to sign: generator k maps o to ``signs[k] * o[perms[k]]``.
 
     The infinitesimal generators of a Lie group act as zero. Without discrete generators there is nothing to permute
     and the rep is one trivial number.
