@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
 MAX_TENSOR_SIZE = 32
 """Largest tensor power of the heuristic ``uniform``: bases between two powers grow with the cube of their sizes."""
+
+
+TENSOR_SCALE = 0.1
+"""Factor of the bilinear layer in supervised learning, that of the paper's code."""
+
+BilinearKind = bool | Literal["tensor"]
 
 
 def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
@@ -83,7 +89,7 @@ def trunk(
     *,
     mode: Mode = "rpp",
     activation: str = "relu",
-    bilinear: bool = False,
+    bilinear: BilinearKind = False,
     layer_norm: bool = False,
     ensemble: int | None = None,
 ) -> Trunk:
@@ -94,7 +100,9 @@ def trunk(
         hidden: How the hidden vectors transform.
         mode: Which pathways the linear maps have.
         activation: One of ``relu``, ``silu``, ``tanh``.
-        bilinear: Whether each linear map is followed by the bilinear layer (the paper's setting; not in ``mlp`` mode).
+        bilinear: Whether each linear map is followed by the bilinear layer (the paper's setting; not in ``mlp`` mode):
+            True for products with scalars at the paper's scale for reinforcement learning, ``"tensor"`` for all
+            products of summands at its scale for supervised learning.
         layer_norm: Whether each nonlinearity is preceded by `EquivariantLayerNorm`.
         ensemble: Number of independent networks computed together, see `RPPLinear`.
 
@@ -106,7 +114,7 @@ def trunk(
         act = nonlinearity(rep, activation, mode)
         layers.append(RPPLinear(rep_in, act.rep_in, mode=mode, ensemble=ensemble))
         if bilinear and mode != "mlp":
-            layers.append(Bilinear(act.rep_in, ensemble=ensemble))
+            layers.append(_bilinear(act.rep_in, bilinear, ensemble))
         if layer_norm:
             layers.append(EquivariantLayerNorm(act.rep_in))
         layers.append(act)
@@ -128,6 +136,12 @@ class Trunk(nn.Sequential):
             return super().forward(x)
         parameters = [tensor for pair in pairs for tensor in cast(tuple[Tensor, Tensor], pair)]
         return cast(Tensor, Chain.apply(cast(Pointwise, functions[0]).activation, x, *parameters))
+
+
+def _bilinear(rep: Rep, kind: BilinearKind, ensemble: int | None) -> Bilinear:
+    if kind == "tensor":
+        return Bilinear(rep, scale=TENSOR_SCALE, contractions=True, ensemble=ensemble)
+    return Bilinear(rep, ensemble=ensemble)
 
 
 class RPPEMLP(nn.Module):
@@ -163,7 +177,7 @@ class RPPEMLP(nn.Module):
         *,
         mode: Mode = "rpp",
         activation: str = "relu",
-        bilinear: bool = False,
+        bilinear: BilinearKind = False,
         layer_norm: bool = False,
         ensemble: int | None = None,
     ) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rpp_rl.nn import Bilinear
-from rpp_rl.symmetry import Group, Rep, trivial
+from rpp_rl.symmetry import Group, Rep, direct_sum, trivial, vector
 
 GROUPS = ("Z2", "D4", "Z2xZ2", "S3", "SO2", "O2", "SO3", "O3")
 
@@ -80,3 +80,63 @@ def test_representations_without_scalars_or_parts_are_refused():
             Bilinear(Rep.parse(text, Group.parse(of)))
     with pytest.raises(ValueError, match=r"orthogonal parts, got R \+ V of SO\(1,3\)"):
         Bilinear(Rep.parse("R + V", group))
+
+
+def contracted(layer: Bilinear, x: torch.Tensor) -> torch.Tensor:
+    """What triples of summands add for one sample, from the definition, copy by copy."""
+    parts, at = [], 0
+    for count, part in layer.rep_in.parts:
+        if part != trivial(layer.rep_in.group):
+            parts.append([x[at + k * part.size : at + (k + 1) * part.size] for k in range(count)])
+        at += count * part.size
+    change = [[torch.zeros_like(copy) for copy in copies] for copies in parts]
+    for (acting, source, target), weight in zip(layer.contractions, layer.contracted, strict=True):
+        n_firsts = min(len(parts[acting]), len(parts[acting][0]))
+        for k in range(n_firsts):
+            matrix = parts[acting][k].view(len(parts[target][0]), len(parts[source][0]))
+            for i in range(len(parts[target])):
+                for j, a in enumerate(parts[source]):
+                    change[target][i] += weight[k * len(parts[target]) + i, j] * matrix @ a
+    return torch.cat([copy for copies in change for copy in copies])
+
+
+@pytest.mark.parametrize("text", ["2*R + 3*V + 4*V*V + V*V*V", "R + V*V + 2*V + R"])
+@torch.no_grad()
+def test_contractions_are_products_of_three_summands(text, dtype, tolerance):
+    rep = Rep.parse(text, Group.parse("SO3"))
+    layer = Bilinear(rep, scale=0.5, contractions=True)
+    assert len(layer.contractions) == (3 if "V*V*V" in text else 1)
+    plain = Bilinear(rep, scale=0.5)
+    plain.load_state_dict({k: v for k, v in layer.state_dict().items() if "contracted" not in k})
+    x = torch.randn(3, rep.size)
+    one = torch.zeros(3, rep.size, dtype=torch.bool)
+    at = 0
+    for count, part in rep.parts:
+        one[:, at : at + count * part.size] = part != trivial(rep.group)
+        at += count * part.size
+    expected = torch.zeros(3, rep.size)
+    expected[one] = torch.stack([contracted(layer, row) for row in x]).flatten()
+    torch.testing.assert_close(layer(x) - plain(x), 0.5 * expected, rtol=tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("O3", "2*R + 3*V + 2*V*V + V*V*V"), ("D4", "R + 2*V + V*V"), ("SL3", "2*R + 2*V + V' + V*V'")]
+)
+def test_contractions_are_equivariant(name, text, error, equivariance_tolerance):
+    group = Group.parse(name)
+    vectors = {"V": vector(group), "V'": vector(group).dual()}
+    rep = Rep.parse(text.replace(" + V' + V*V'", ""), group)
+    if "'" in text:
+        rep = direct_sum(rep, vectors["V'"], vectors["V"] * vectors["V'"])
+    layer = Bilinear(rep, scale=1.0, contractions=True)
+    assert layer.contractions
+    assert error(layer, rep) < 20 * equivariance_tolerance
+
+
+def test_matrices_that_act_the_other_way_round_would_not_be_equivariant(error):
+    """Negative control: a contraction with the transposed matrix mixes up source and target."""
+    group = Group.parse("SL3")
+    base, dual = vector(group), vector(group).dual()
+    layer = Bilinear(direct_sum(trivial(group), base, dual, base * dual), scale=1.0, contractions=True)
+    wrong = direct_sum(trivial(group), base, dual, dual * base)
+    assert error(layer, wrong) > 0.01
