@@ -1,0 +1,7 @@
+"""All studies by name."""
+
+from types import MappingProxyType
+
+from rpp_rl.studies import inertia
+
+STUDIES = MappingProxyType({study.name: study for study in (inertia.STUDY,)})

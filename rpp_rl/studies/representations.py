@@ -1,0 +1,47 @@
+"""Groups and hidden representations of the studies."""
+
+from __future__ import annotations
+
+from functools import reduce
+from itertools import product
+
+import numpy as np
+
+from rpp_rl.nn import hidden_rep
+from rpp_rl.symmetry import Group, Rep, direct_sum, tensor_product, trivial, vector
+
+
+def orthogonal_about_z() -> Group:
+    """O(2)_z: rotations of R³ about the vertical and the reflection diag(-1, 1, 1)."""
+    turn = np.zeros((1, 3, 3))
+    turn[0, 1, 0] = 1.0
+    turn[0, 0, 1] = -1.0
+    return Group("O2z", np.diag([-1.0, 1.0, 1.0])[None], turn)
+
+
+def tensor_rep(group: Group, width: int) -> Rep:
+    """The hidden representation "uniform" of arXiv:2104.09459, section 5, with duals where the group tells them apart.
+
+    Copies of a tensor power are shared among the words in V and its dual V', such as V*V, V*V', V'*V, V'*V'.
+
+    >>> from rpp_rl.symmetry import special_linear
+    >>> tensor_rep(special_linear(3), 24)
+    Rep(12*R + 2*V + 2*V', group=SL3, size=24)
+    """
+    uniform = hidden_rep(group, width, "uniform")
+    if vector(group).is_orthogonal:
+        return uniform
+    shared = [_shared(count, group, degree) for degree, (count, _) in enumerate(uniform.parts)]
+    return direct_sum(*(copies * word for words in shared for copies, word in words))
+
+
+def _shared(count: int, group: Group, degree: int) -> list[tuple[int, Rep]]:
+    """So many copies of tensors of a degree, shared among the words in V and V'; mixed words come first."""
+    if degree == 0:
+        return [(count, trivial(group))]
+    base = vector(group)
+    letters = sorted(product((1, -1), repeat=degree), key=lambda word: abs(sum(word)))
+    copies, rest = divmod(count, len(letters))
+    words = [reduce(tensor_product, [base if letter > 0 else base.dual() for letter in word]) for word in letters]
+    counts = [copies + (position < rest) for position in range(len(words))]
+    return [(count, word) for count, word in zip(counts, words, strict=True) if count]
