@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rpp_rl.nn import Mode, Prior, RPPLinear, pathways
+from rpp_rl.nn.prior import Pathways
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Mean loss of each member, shape ``(members,)``, of a network on inputs and targets that begin with that axis."""
-Pathways = tuple[list[nn.Parameter], list[nn.Parameter]]
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,14 @@ def _variance(penalty: float) -> float:
 def weight_pathways(module: nn.Module) -> Pathways:
     """`pathways` without the biases, which the paper's code leaves free: symmetry can be broken through them."""
     layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
-    equiv = [layer.equiv_weight for layer in layers if layer.equiv_weight is not None]
-    residual = [layer.residual_weight for layer in layers if layer.residual_weight is not None]
-    return equiv, residual
+    biases = {id(bias) for layer in layers for bias in (layer.equiv_bias, layer.residual_bias)}
+    equiv, residual, norms = pathways(module)
+    kept = [index for index, parameter in enumerate(equiv) if id(parameter) not in biases]
+    return Pathways(
+        [equiv[index] for index in kept],
+        [parameter for parameter in residual if id(parameter) not in biases],
+        [norms[index] for index in kept],
+    )
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,10 @@ def test_baselines_carry_the_weak_penalty_and_none_in_the_codes_variant():
 
 def test_free_biases_are_those_of_the_code():
     layer = RPPLinear(2 * V, V)
-    equiv, residual = weights(layer)
-    assert equiv == [layer.equiv_weight]
-    assert residual == [layer.residual_weight]
+    kept = weights(layer)
+    assert [id(p) for p in kept.equiv] == [id(layer.equiv_weight)]
+    assert [id(p) for p in kept.residual] == [id(layer.residual_weight)]
+    assert len(kept.norms) == 1
 
 
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
