@@ -8,9 +8,11 @@ import importlib
 import inspect
 import pkgutil
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from unittest.mock import patch
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -114,10 +116,12 @@ def _settings_page() -> str:
     ]
     parsers = commands()
     for kind in _settings_classes(Settings):
-        command, parser = next((n, p) for n, p in parsers.items() if n in inspect.getdoc(kind).split("``"))
-        flags = {action.dest: action.option_strings for action in parser._actions}
-        lines += [f"## {command}", "", "| setting | flag | default | meaning |", "|---|---|---|---|"]
-        lines += [_setting_row(kind, field, flags.get(field.name, [])) for field in dataclasses.fields(kind)]
+        command = next((name for name in parsers if f"``{name}``" in (inspect.getdoc(kind) or "")), kind.__name__)
+        flags = defaultdict(list)
+        for action in parsers[command]._actions if command in parsers else ():
+            flags[action.dest] += action.option_strings
+        lines += [f"## {command}", "", "| setting | flag | kind | default | meaning |", "|---|---|---|---|---|"]
+        lines += [_setting_row(kind, field, flags[field.name]) for field in dataclasses.fields(kind)]
         lines.append("")
     return "\n".join(lines)
 
@@ -130,13 +134,24 @@ def _settings_classes(kind: type) -> Iterator[type]:
 
 
 def _setting_row(kind: type, field: dataclasses.Field, flags: Sequence[str]) -> str:
-    hint = get_type_hints(kind)[field.name]
-    type_name = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    kinds = _in_words(get_type_hints(kind)[field.name])
     low, high = field.metadata.get("at_least"), field.metadata.get("at_most")
     bounds = " and ".join(f"at {word} {x}" for word, x in (("least", low), ("most", high)) if x is not None)
-    text = f"{field.metadata['description']}. `{type_name}`" + (f", {bounds}" if bounds else "")
+    text = field.metadata["description"] + (f"; {bounds}" if bounds else "")
     names = ", ".join(f"`{flag}`" for flag in flags)
-    return f"| `{field.name}` | {names} | {_default(field)} | {_cell(_sentence(text))} |"
+    return f"| `{field.name}` | {names} | {kinds} | {_default(field)} | {_cell(_sentence(text))} |"
+
+
+def _in_words(hint: Any) -> str:  # noqa: ANN401
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in args)
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(arg) for arg in args)
+    if origin is tuple:
+        return f"list of {_in_words(args[0])}"
+    words = {bool: "true or false", int: "integer", float: "number", str: "text", NoneType: "none", dict: "mapping"}
+    return words.get(origin or hint, str(hint))
 
 
 def _default(field: dataclasses.Field) -> str:
@@ -147,7 +162,7 @@ def _default(field: dataclasses.Field) -> str:
     if field.default is None:
         return "none"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _packages() -> dict[str, Any]:
