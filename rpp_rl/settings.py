@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound="Settings")
 
+MACHINE_SETTINGS = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
+"""Settings of a run that say nothing about what it learns, only where it runs."""
+
 
 def setting(default: Any, description: str, *, at_least: float | None = None, at_most: float | None = None) -> Any:  # noqa: ANN401
     """A field with a default, the sentence that documents it, and the range of its values."""

@@ -26,20 +26,20 @@ from stable_baselines3 import SAC
 from torch import nn
 
 import envs_reps
-from rpp_rl.agents import Agent, load_agent
+from rpp_rl.agents import TrainedAgent, load_agent
 from rpp_rl.agents.acting_network import acting_network
 from rpp_rl.agents.export import onnx_bytes
 from rpp_rl.sac import RPPSACPolicy
 
 
-def fresh_agent(env: gym.Env, mode: str, net_arch: list[int]) -> Agent:
+def fresh_agent(env: gym.Env, mode: str, net_arch: list[int]) -> TrainedAgent:
     """An untrained agent: how long it takes to act does not depend on the weights."""
     assert env.spec is not None
     spec = envs_reps.load(env.spec.id).to_dict()
     policy = RPPSACPolicy(
         env.observation_space, env.action_space, lambda _: 0.0, spec=spec, mode=mode, net_arch=net_arch
     )
-    return Agent(policy, env_id=env.spec.id, env_kwargs={}, config={}, card={})
+    return TrainedAgent(policy, env_id=env.spec.id, env_kwargs={}, config={}, card={})
 
 
 def plain_mlp(env: gym.Env, net_arch: list[int]) -> nn.Sequential:

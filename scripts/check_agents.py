@@ -15,7 +15,7 @@ import torch
 
 from rpp_rl.agents import load_agent, registry
 from rpp_rl.agents.card import to_markdown
-from rpp_rl.cli.evaluate_agent import evaluate
+from rpp_rl.runs.evaluate_agent import evaluate
 
 MAX_MEGABYTES = 30.0
 
@@ -25,7 +25,7 @@ def check(name: str, n_episodes: int) -> list[str]:
     agent = load_agent(name, device="cpu")
     record = agent.card["evaluation"]
     assert agent.env_id is not None
-    result = evaluate(agent, agent.env_id, agent.env_kwargs, n_episodes, seed=record["seed"])
+    result = evaluate(agent, agent.env_id, agent.env_kwargs, n_episodes=n_episodes, seed=record["seed"])
     low, high = record["interval"]
     print(
         f"{name:28} card {record['mean_return']:8.1f} ± {record['std_return']:6.1f}  now {result.mean_return:8.1f} "

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 import envs_reps
-from rpp_rl.agents import Agent, load_agent, save_agent
+from rpp_rl.agents import TrainedAgent, load_agent, save_agent
 from rpp_rl.agents.agent_file import VERSION
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import SACConfig
@@ -35,7 +35,7 @@ def main() -> None:
                        policy_kwargs={**kwargs, "normalize_obs": config.normalize_obs})  # fmt: skip
         model.learn(150)
         assert model.log_ent_coef is not None
-        agent = Agent(
+        agent = TrainedAgent(
             model.policy,
             env_id=env_id,
             env_kwargs={},

@@ -22,8 +22,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 import envs_reps
-from rpp_rl.cli.train_sac import POLICY_SETTINGS
 from rpp_rl.io.provenance import git_commit
+from rpp_rl.runs.train_sac import POLICY_SETTINGS
 from rpp_rl.sac import algorithm_for
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import merged_settings

@@ -32,8 +32,6 @@ import numpy as np
 import envs_reps
 from rpp_rl.cli.arguments import KeyValues
 from rpp_rl.cli.errors import command
-from rpp_rl.cli.train_model import divide
-from rpp_rl.cli.train_model import run as train_model
 from rpp_rl.dynamics import Episodes, Trajectories, load_model, read_episodes, write_episodes
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.evaluation import HORIZONS, evaluate
@@ -43,6 +41,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.provenance import versions
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.train_dynamics import DynamicsRun, divide, train_dynamics
 from rpp_rl.settings import merged_settings
 
 MODES, SIZES, DATA = ("mlp", "emlp", "rpp"), ("parameters", "width"), ("raw", "smoothed")
@@ -166,12 +165,12 @@ def _train(cell: Cell, config: ModelConfig) -> Path:
         shutil.rmtree(folders[0])  # It was stopped before its first checkpoint.
         folders = []
     if not folders:
-        _finish(train_model(config))
+        _finish(train_dynamics(config))
         return _train(cell, config)
     folder = RunFolder.open(folders[0])
     _require_same(folder.path, config, merged_settings(ModelConfig, {}, folder.config).to_dict())
     if len(read_model(folder.path)[2]["history"]) < config.n_epochs:
-        _finish(train_model(config, folder))
+        _finish(train_dynamics(config, folder))
     return folder.path
 
 
@@ -187,8 +186,8 @@ def _episodes(source: str, env: str) -> Episodes:
     return read_episodes(source, env)
 
 
-def _finish(status: int) -> None:
-    if status:
+def _finish(run: DynamicsRun) -> None:
+    if not run.is_complete:
         raise KeyboardInterrupt
 
 

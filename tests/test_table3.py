@@ -104,7 +104,7 @@ def test_smoothing_holds_out_the_same_steps(made):
 
 def test_what_is_there_is_not_made_again(table3, buffer, made, monkeypatch):
     before = (made / "report.csv").read_bytes()
-    monkeypatch.setattr(table3, "train_model", None)
+    monkeypatch.setattr(table3, "train_dynamics", None)
     assert make(table3, buffer, made, "--seeds", "2") == 0
     assert table3.main(["--out", str(made / "runs"), "--report", str(made / "report")]) == 0
     assert (made / "report.csv").read_bytes() == before

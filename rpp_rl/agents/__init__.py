@@ -7,11 +7,11 @@ from rpp_rl.agents.hub import push_agent
 from rpp_rl.agents.load import load_agent
 from rpp_rl.agents.plot import plot_agent
 from rpp_rl.agents.record import record_agent
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 
 __all__ = [
-    "Agent",
     "AgentError",
+    "TrainedAgent",
     "export_agent",
     "load_agent",
     "plot_agent",

@@ -14,7 +14,7 @@ from typing import Any
 from rpp_rl.agents.card import check_card
 from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
 from rpp_rl.agents.errors import AgentError
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.provenance import versions
 from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 from rpp_rl.sac import RPPSACPolicy
@@ -24,7 +24,7 @@ VERSION = 1
 PREFIX = "policy."
 
 
-def save_agent(agent: Agent, path: str | Path) -> None:
+def save_agent(agent: TrainedAgent, path: str | Path) -> None:
     """Write an agent; the file is complete or absent.
 
     Raises:
@@ -48,7 +48,7 @@ def save_agent(agent: Agent, path: str | Path) -> None:
         write_weights(Path(path), KIND, VERSION, document, tensors)
 
 
-def read_agent(path: Path, device: str) -> Agent:
+def read_agent(path: Path, device: str) -> TrainedAgent:
     """Read what `save_agent` wrote.
 
     Raises:
@@ -68,7 +68,7 @@ def read_agent(path: Path, device: str) -> Agent:
         )
         env_id, log_ent_coef = env["id"], document["log_ent_coef"]
         _check_environment(policy, env_id)
-        return Agent(
+        return TrainedAgent(
             policy,
             env_id=env_id,
             env_kwargs=_mapping(env, "kwargs"),

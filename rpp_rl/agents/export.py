@@ -21,7 +21,7 @@ from torch import nn
 
 from rpp_rl._version import __version__
 from rpp_rl.agents.acting_network import acting_network
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.extras import need
 
@@ -35,7 +35,7 @@ INPUT, OUTPUT = "observation", "action"
 """Names of the graph's input, float32 of shape ``(batch, obs)``, and output, float32 of shape ``(batch, action)``."""
 
 
-def export_agent(agent: Agent, path: str | Path, format: Format = "onnx") -> float:
+def export_agent(agent: TrainedAgent, path: str | Path, format: Format = "onnx") -> float:
     """Write the deterministic policy: weights merged, change of coordinates, normalisation and rescaling inside.
 
     Args:
@@ -66,7 +66,7 @@ def export_agent(agent: Agent, path: str | Path, format: Format = "onnx") -> flo
     return float(np.abs(actions - agent.policy.predict(obs, deterministic=True)[0]).max())
 
 
-def _facts(agent: Agent) -> dict[str, str]:
+def _facts(agent: TrainedAgent) -> dict[str, str]:
     """What a stranger who finds the file wants to know."""
     return {
         "name": str(agent.card.get("name", "")),

@@ -19,7 +19,7 @@ import yaml
 from rpp_rl.agents.agent_file import policy_kwargs, save_agent
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.agents.errors import AgentError
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.extras import need
 from rpp_rl.io.tensor_file import SUFFIX
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
@@ -52,7 +52,7 @@ def download_agent(source: str) -> Path:
     return path
 
 
-def push_agent(agent: Agent, repo: str, *, video: str | Path | None = None, private: bool = False) -> str:
+def push_agent(agent: TrainedAgent, repo: str, *, video: str | Path | None = None, private: bool = False) -> str:
     """Put an agent on the hub; the repository is made if there is none.
 
     Args:
@@ -80,7 +80,7 @@ def push_agent(agent: Agent, repo: str, *, video: str | Path | None = None, priv
     return str(commit.commit_url)
 
 
-def write_repository(agent: Agent, repo: str, folder: Path, *, video: str | Path | None = None) -> None:
+def write_repository(agent: TrainedAgent, repo: str, folder: Path, *, video: str | Path | None = None) -> None:
     """Write the files of a repository into a folder.
 
     Args:
@@ -115,7 +115,7 @@ def write_repository(agent: Agent, repo: str, folder: Path, *, video: str | Path
         (folder / VIDEO).write_bytes(Path(video).read_bytes())
 
 
-def _sb3_model(agent: Agent) -> RPPSAC:
+def _sb3_model(agent: TrainedAgent) -> RPPSAC:
     """An agent as Stable-Baselines3 saves them, with fresh optimisers."""
     if not isinstance(agent.policy, RPPSACPolicy):
         raise AgentError(f"{agent!r}: only policies of this package can be pushed")
@@ -136,7 +136,7 @@ def _sb3_model(agent: Agent) -> RPPSAC:
     return model
 
 
-def _results(agent: Agent) -> dict[str, Any]:
+def _results(agent: TrainedAgent) -> dict[str, Any]:
     """The keys of the zoo."""
     record = agent.card["evaluation"]
     return {
@@ -148,7 +148,7 @@ def _results(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _metadata(agent: Agent) -> dict[str, Any]:
+def _metadata(agent: TrainedAgent) -> dict[str, Any]:
     """What the hub shows and searches."""
     record = agent.card["evaluation"]
     return {

@@ -12,12 +12,13 @@ from rpp_rl.agents.checked_policy import refusing
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.hub import SCHEME, download_agent
 from rpp_rl.agents.sb3_zip import read_zip
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
+from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import sac_config
 from rpp_rl.settings import load_yaml, nearest
 
 
-def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto") -> Agent:
+def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto") -> TrainedAgent:
     """Load an agent.
 
     Args:
@@ -65,27 +66,18 @@ def find_agent(source: str | Path) -> Path:
 
 def _agent_of_run(folder: Path) -> Path:
     """The best agent of a run, since that is what a run is kept for; before the first evaluation the last one."""
-    config = _config_of_run(folder)
-    if config is None:
-        raise AgentError(f"{folder} is no folder of a run: expected one file */config.yml in it")
-    checkpoints = [path for path in folder.glob("rl_model_*_steps.zip") if path.stem.split("_")[2].isdecimal()]
-    newest_first = sorted(checkpoints, key=lambda path: int(path.stem.split("_")[2]), reverse=True)
-    for path in (folder / "best_model.zip", folder / f"{config.parent.name}.zip", *newest_first):
-        if path.exists():
-            return path
-    raise AgentError(f"{folder}: the run has saved no agent yet")
+    with refusing(folder, ValueError):
+        agents = RunFolder.open(folder).saved_agents()
+    if not agents:
+        raise AgentError(f"{folder}: the run has saved no agent yet")
+    return agents[0]
 
 
-def _config_of_run(folder: Path) -> Path | None:
-    found = list(folder.glob("*/config.yml"))
-    return found[0] if len(found) == 1 else None
-
-
-def _add_run(agent: Agent, folder: Path) -> None:
+def _add_run(agent: TrainedAgent, folder: Path) -> None:
     """Tell an agent's zip file in the folder of a run what the run knows: environment and settings."""
-    path = _config_of_run(folder)
-    if path is None:
+    if not RunFolder.exists(folder):
         return
-    with refusing(path, ValueError):
-        config = sac_config(load_yaml(path))
+    with refusing(folder, ValueError):
+        run = RunFolder.open(folder)
+        config = sac_config(load_yaml(run.config))
     agent.env_id, agent.env_kwargs, agent.config = config.env, dict(config.env_kwargs), config.to_dict()

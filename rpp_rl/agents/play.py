@@ -12,7 +12,7 @@ from numpy import ndarray
 from stable_baselines3.common.utils import check_for_correct_spaces
 
 from rpp_rl.agents.errors import AgentError
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Step:
     reward: float
 
 
-def play(agent: Agent, env: gym.Env, *, seed: int | None = None) -> Iterator[Step]:
+def play(agent: TrainedAgent, env: gym.Env, *, seed: int | None = None) -> Iterator[Step]:
     """One episode with the mean action. At each step the environment is as it is after the step.
 
     Args:

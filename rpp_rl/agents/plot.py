@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from rpp_rl.agents.gait import Asymmetry, Limbs, asymmetries, limbs
 from rpp_rl.agents.play import play
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.envs.transform import to_rep
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.extras import need
@@ -43,7 +43,9 @@ class Portrait:
     asymmetries: list[Asymmetry]
 
 
-def plot_agent(agent: Agent, env: gym.Env, path: str | Path, *, n_episodes: int = 5, seed: int | None = 0) -> Portrait:
+def plot_agent(
+    agent: TrainedAgent, env: gym.Env, path: str | Path, *, n_episodes: int = 5, seed: int | None = 0
+) -> Portrait:
     """Play episodes and draw them, with the learning curve of the agent's card.
 
     Args:
@@ -91,7 +93,7 @@ def plot_agent(agent: Agent, env: gym.Env, path: str | Path, *, n_episodes: int 
     return Portrait(returns, gait)
 
 
-def _title(agent: Agent) -> str:
+def _title(agent: TrainedAgent) -> str:
     return f"{agent.card.get('name', agent.env_id)}, {agent.env_id}, {agent.n_steps} steps"
 
 
@@ -101,7 +103,7 @@ def _in_words(gait: Sequence[Asymmetry], dt: float | None) -> list[str]:
     return ["gait against its mirror images (0 the same, 0.7 unrelated): " + "; ".join(parts)] if parts else []
 
 
-def _draw_learning(axis: Axes, agent: Agent) -> None:
+def _draw_learning(axis: Axes, agent: TrainedAgent) -> None:
     curve: Any = agent.card.get("learning_curve")
     axis.set(xlabel="environment steps", ylabel="return", title="learning curve")
     if not curve:
@@ -118,7 +120,7 @@ def _draw_learning(axis: Axes, agent: Agent) -> None:
     axis.grid(alpha=0.3)
 
 
-def _draw_returns(axis: Axes, returns: Sequence[float], agent: Agent) -> None:
+def _draw_returns(axis: Axes, returns: Sequence[float], agent: TrainedAgent) -> None:
     axis.bar(range(1, len(returns) + 1), returns, color="tab:blue", alpha=0.6)
     axis.axhline(float(np.mean(returns)), color="tab:blue", label=f"mean {np.mean(returns):.0f}")
     record: Any = agent.card.get("evaluation")

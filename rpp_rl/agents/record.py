@@ -17,7 +17,7 @@ from numpy import ndarray
 from PIL import Image
 
 from rpp_rl.agents.play import play
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.extras import need
 
 LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
@@ -52,7 +52,7 @@ class Recording:
 
 
 def record_agent(
-    agent: Agent, env: gym.Env, path: str | Path, *, seconds: float = 10.0, seed: int | None = 0
+    agent: TrainedAgent, env: gym.Env, path: str | Path, *, seconds: float = 10.0, seed: int | None = 0
 ) -> Recording:
     """Film the beginning of an episode.
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, refusing, space_from_dict
 from rpp_rl.agents.errors import AgentError
-from rpp_rl.agents.trained_agent import Agent
+from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.sac import RPPSACPolicy
 
 OWN_MODULE = "rpp_rl.sac.policies"
@@ -46,7 +46,7 @@ HARMLESS = {"use_sde", "optimizer_kwargs"}
 """Arguments that change nothing about how the networks act."""
 
 
-def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
+def read_zip(path: Path, *, trust: bool, device: str) -> TrainedAgent:
     """The agent in a zip file, with what the file itself knows about it.
 
     Args:
@@ -72,7 +72,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
             "in it, which may do anything on this machine; if you trust whoever made it, use trust=True (--trust)"
         )
     if reason is not None:
-        return Agent(_run_pickles(path, device), env_id=None, env_kwargs={}, config={}, card=card)
+        return TrainedAgent(_run_pickles(path, device), env_id=None, env_kwargs={}, config={}, card=card)
     kwargs = {name: data["policy_kwargs"].get(name, DEFAULTS[name]) for name in POLICY_TYPES}
     with refusing(path, ValueError):
         weights = _tensors(members["policy.pth"], "policy.pth")
@@ -81,7 +81,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> Agent:
         variables = _tensors(members["pytorch_variables.pth"], "pytorch_variables.pth")
     log_ent_coef = variables.get("log_ent_coef", torch.zeros(0)).detach()
     env_id = None if policy.symmetry is None else policy.symmetry.env_id
-    return Agent(
+    return TrainedAgent(
         policy,
         env_id=env_id,
         env_kwargs={},

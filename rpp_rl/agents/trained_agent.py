@@ -18,7 +18,7 @@ from rpp_rl.nn import merge
 from rpp_rl.sac import RPPSACPolicy
 
 
-class Agent:
+class TrainedAgent:
     """A policy with everything that is needed to act, to judge it and to train it further.
 
     Args:

@@ -172,6 +172,12 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, names: 
     parser.add_argument(*names, **options)
 
 
+def flags_from(args: argparse.Namespace, kind: type[Settings]) -> dict[str, object]:
+    """The settings that were given on the command line."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in vars(args).items() if key in names} | args.hyperparams
+
+
 def settings_from(
     args: argparse.Namespace, folder: RunFolder | None, kind: type[Kind], resumable: Collection[str]
 ) -> Kind:
@@ -187,8 +193,7 @@ def settings_from(
         UserError: If a setting is unknown, of a wrong type, or cannot change in the middle of a run.
         OSError: If the file cannot be read.
     """
-    names = {field.name for field in dataclasses.fields(kind)}
-    flags = {key: value for key, value in vars(args).items() if key in names} | args.hyperparams
+    flags = flags_from(args, kind)
     if folder is not None:
         fixed = sorted(flags.keys() - set(resumable)) + (["conf_file"] if args.conf_file else [])
         if fixed:

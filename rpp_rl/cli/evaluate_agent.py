@@ -4,79 +4,14 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
-from rpp_rl.agents import Agent, AgentError, load_agent, registry
-from rpp_rl.agents.card import reproduces
+from rpp_rl.agents import load_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
-from rpp_rl.io.border import user_input
-from rpp_rl.runs.environments import check_device, environment_of, make_vec_env
-from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors
-
-CARD_KEYS = ("episodes", "mean_return", "std_return", "interval")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluation found.
-
-    Attributes:
-        agent: The agent's name, if it is a pretrained one, or its file.
-        env: The environment.
-        deterministic: Whether the agent took its mean action.
-        n_steps: Environment steps that the agent was trained for.
-        mean_return: Mean of the returns.
-        std_return: Their standard deviation.
-        returns: Sum of rewards of each episode.
-        lengths: Steps of each episode.
-        group: The group by which symmetry was measured, if there is one.
-        equivariance_error: For each generator the relative error of the policy's mean and log standard deviation on
-            the visited states; 0 is equivariant, 0.7 unrelated, 1 the opposite.
-        card: What the agent's card says of its return, if it has one and these are episodes of the same kind.
-        reproduces_card: Whether the mean return lies in the card's interval.
-    """
-
-    agent: str
-    env: str
-    deterministic: bool
-    n_steps: int
-    mean_return: float
-    std_return: float
-    returns: list[float]
-    lengths: list[int]
-    group: str | None
-    equivariance_error: dict[str, dict[str, float]]
-    card: dict[str, Any] | None = None
-    reproduces_card: bool | None = None
-
-    def __str__(self) -> str:
-        policy = "deterministic" if self.deterministic else "stochastic"
-        lines = [
-            f"{self.agent} after {self.n_steps} steps on {self.env}",
-            f"return {self.mean_return:.1f} ± {self.std_return:.1f} in {len(self.returns)} episodes ({policy}), "
-            f"mean length {np.mean(self.lengths):.0f}",
-        ]
-        for name, error in self.equivariance_error.items():
-            lines.append(
-                f"equivariance error of the policy under {name} of {self.group}: "
-                f"mean {error['mean']:.3f}, log std {error['log_std']:.3f}"
-            )
-        if self.card is not None:
-            low, high = self.card["interval"]
-            verdict = "within" if self.reproduces_card else "OUTSIDE"
-            lines.append(
-                f"the card says {self.card['mean_return']:.1f} ± {self.card['std_return']:.1f} in "
-                f"{self.card['episodes']} episodes; this is {verdict} its interval {low:.1f} to {high:.1f}"
-            )
-        return "\n".join(lines)
+from rpp_rl.runs.environments import check_device
+from rpp_rl.runs.evaluate_agent import evaluate
 
 
 @command
@@ -85,66 +20,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     check_device(args.device)
     torch.set_num_threads(1)
-    with user_input(AgentError):
-        agent = load_agent(args.agent, trust=args.trust, device=args.device)
-    env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
-    result = evaluate(agent, env_id, env_kwargs, args.episodes, seed=args.seed, deterministic=args.deterministic)
+    agent = load_agent(args.agent, trust=args.trust, device=args.device)
+    result = evaluate(
+        agent,
+        args.env,
+        args.env_kwargs,
+        n_episodes=args.episodes,
+        seed=args.seed,
+        deterministic=args.deterministic,
+    )
     print(json.dumps(dataclasses.asdict(result), indent=2) if args.json else result)
     return 0
-
-
-def evaluate(
-    agent: Agent, env_id: str, env_kwargs: dict[str, Any], n_episodes: int, *, seed: int, deterministic: bool = True
-) -> Result:
-    """Play episodes, and measure the policy's symmetry on the states met.
-
-    Args:
-        agent: The agent.
-        env_id: The environment.
-        env_kwargs: Its arguments.
-        n_episodes: Number of episodes.
-        seed: Seed of the environment, and of the actions if they are drawn.
-        deterministic: Whether to take the mean action.
-
-    Raises:
-        UserError: If the environment cannot be made or is not one that the agent fits.
-    """
-    visited: list[np.ndarray] = []
-
-    def remember(local: dict[str, Any], _: dict[str, Any]) -> None:
-        visited.append(local["observations"][0])
-
-    with closing(make_vec_env(env_id, env_kwargs, n_envs=1, seed=seed)) as envs:
-        with user_input(ValueError, about=f"{agent.path} does not fit {env_id}"):
-            check_for_correct_spaces(envs, agent.observation_space, agent.action_space)
-        set_random_seed(seed)
-        returns, lengths = evaluate_policy(
-            agent, envs, n_episodes, deterministic=deterministic, callback=remember, return_episode_rewards=True
-        )
-    assert isinstance(returns, list)
-    assert isinstance(lengths, list)
-    spec = agent.spec
-    policy = agent.policy
-    errors = {}
-    if spec is not None and isinstance(policy, RPPSACPolicy):
-        errors = actor_equivariance_errors(policy, np.asarray(visited), spec)
-    mean_return = float(np.mean(returns))
-    is_alike = deterministic and (env_id, env_kwargs) == (agent.env_id, agent.env_kwargs)
-    card = agent.card.get("evaluation") if is_alike else None
-    return Result(
-        agent=registry.name_of(agent.path),
-        env=env_id,
-        deterministic=deterministic,
-        n_steps=agent.n_steps,
-        mean_return=mean_return,
-        std_return=float(np.std(returns)),
-        returns=[float(value) for value in returns],
-        lengths=[int(value) for value in lengths],
-        group=None if spec is None else spec.variant,
-        equivariance_error=errors,
-        card=None if card is None else {key: card[key] for key in CARD_KEYS},
-        reproduces_card=None if card is None else reproduces(card, mean_return),
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

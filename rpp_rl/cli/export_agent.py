@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from rpp_rl.agents import AgentError, load_agent
+from rpp_rl.agents import load_agent
 from rpp_rl.agents.export import INPUT, OUTPUT, SUFFIXES, Format, export_agent
 from rpp_rl.cli.arguments import add_agent
 from rpp_rl.cli.errors import command
@@ -16,8 +16,7 @@ from rpp_rl.io.border import user_input
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, export, say what the file is, and return the status for the shell."""
     args = _parser().parse_args(argv)
-    with user_input(AgentError):
-        agent = load_agent(args.agent, trust=args.trust, device="cpu")
+    agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}{SUFFIXES[args.format]}")
     with user_input(ValueError):
         error = export_agent(agent, path, args.format)

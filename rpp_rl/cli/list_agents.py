@@ -4,12 +4,12 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from rpp_rl.agents import AgentError, registry
+from rpp_rl.agents import registry
 from rpp_rl.agents.agent_file import read_record
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned
-from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.border import UserError
 from rpp_rl.settings import nearest
 
 HEADER = ("name", "environment", "method", "group", "steps", "return in 20 episodes", "size")
@@ -23,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.name is not None and args.name not in known:
         hint = nearest(args.name, known) if known else "none come with this version"
         raise UserError(f"no pretrained agent {args.name!r}; {hint}")
-    with user_input(AgentError):
-        agents = {name: read_record(registry.path_of(name)) for name in known if args.name in (None, name)}
+    agents = {name: read_record(registry.path_of(name)) for name in known if args.name in (None, name)}
     if args.json:
         found = [
             {"name": name, "env_id": env_id, "bytes": _size(name), **card} for name, (env_id, card) in agents.items()

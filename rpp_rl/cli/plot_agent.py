@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rpp_rl.agents import AgentError, load_agent
+from rpp_rl.agents import load_agent
 from rpp_rl.agents.plot import plot_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
@@ -21,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, draw, print the numbers, and return the status for the shell."""
     args = _parser().parse_args(argv)
     torch.set_num_threads(1)
-    with user_input(AgentError):
-        agent = load_agent(args.agent, trust=args.trust, device="cpu")
+    agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}.png")
     env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
     with closing(make_env(env_id, env_kwargs)) as env, user_input(ValueError, about="cannot plot"):

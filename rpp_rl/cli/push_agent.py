@@ -4,20 +4,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpp_rl.agents import AgentError, load_agent
+from rpp_rl.agents import load_agent
 from rpp_rl.agents.hub import SCHEME, push_agent
 from rpp_rl.cli.arguments import add_agent
 from rpp_rl.cli.errors import command
-from rpp_rl.io.border import user_input
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, push, say where the agent is, and return the status for the shell."""
     args = _parser().parse_args(argv)
-    with user_input(AgentError):
-        agent = load_agent(args.agent, trust=args.trust, device="cpu")
-        address = push_agent(agent, args.repo, video=args.video, private=args.private)
+    agent = load_agent(args.agent, trust=args.trust, device="cpu")
+    address = push_agent(agent, args.repo, video=args.video, private=args.private)
     print(f"{address}\nload it with rpp_rl.load_agent({SCHEME + args.repo!r})")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from rpp_rl.agents import AgentError, load_agent
+from rpp_rl.agents import load_agent
 from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
@@ -20,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, film, say what the film shows, and return the status for the shell."""
     args = _parser().parse_args(argv)
     torch.set_num_threads(1)
-    with user_input(AgentError):
-        agent = load_agent(args.agent, trust=args.trust, device="cpu")
+    agent = load_agent(args.agent, trust=args.trust, device="cpu")
     with user_input(RenderError, about="cannot render"):
         choose_renderer()
     env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)

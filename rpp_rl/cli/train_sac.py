@@ -1,208 +1,39 @@
 """``train-sac``: soft actor-critic with the symmetry of the robot as a soft prior."""
 
-import dataclasses
-import secrets
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from pathlib import Path
 
-from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.vec_env import VecEnv
-
-from rpp_rl.agents import Agent, AgentError, load_agent, registry
-from rpp_rl.cli.arguments import RESUMABLE, settings_from, train_sac_parser
+from rpp_rl.agents import load_agent
+from rpp_rl.cli.arguments import RESUMABLE, flags_from, settings_from, train_sac_parser
 from rpp_rl.cli.errors import INTERRUPTED, command
-from rpp_rl.envs.spec import EnvSpec, Generator
-from rpp_rl.io.border import UserError, user_input
-from rpp_rl.io.run_folder import ALGORITHMS, RunFolder
-from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
-from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, rewind, save_agent
-from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
-from rpp_rl.runs.finite_env import naming_divergence
-from rpp_rl.runs.further_training import continued_settings, take_over
-from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
+from rpp_rl.io.border import UserError
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.further_training import continued_settings
+from rpp_rl.runs.train_sac import train_sac
 from rpp_rl.sac.config import SACConfig
-
-POLICY_SETTINGS = (
-    "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
-    "std",
-)  # fmt: skip
-AGENT_SETTINGS = (
-    "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
-    "ent_coef", "target_entropy", "max_grad_norm", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
-    "critic_residual_var", "prior_n_data", "seed", "device", "compile",
-)  # fmt: skip
-
-EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = train_sac_parser().parse_args(argv)
-    line = shlex.join(["train-sac", *(sys.argv[1:] if argv is None else argv)])
-    progress = args.progress and sys.stderr.isatty()
-    if args.resume_agent:
-        if args.resume:
-            raise UserError("--resume goes on with a run and --resume-agent with an agent: give one of them")
-        with user_input(AgentError):
-            agent = load_agent(args.resume_agent, device="cpu")
-        config = continued_settings(args, agent)
-        return run(config, agent=agent, command_line=line, progress=progress, verbose=args.verbose)
+    if args.resume and args.resume_agent:
+        raise UserError("--resume goes on with a run and --resume-agent with an agent: give one of them")
     folder = RunFolder.open(args.resume) if args.resume else None
-    config = settings_from(args, folder, SACConfig, RESUMABLE)
-    return run(config, folder, command_line=line, progress=progress, verbose=args.verbose)
-
-
-def run(
-    config: SACConfig,
-    folder: RunFolder | None = None,
-    *,
-    agent: Agent | None = None,
-    command_line: str = "",
-    progress: bool = False,
-    verbose: int = 0,
-) -> int:
-    """Train an agent from the start or from another one; given the folder of a run, go on from its newest checkpoint.
-
-    Args:
-        config: All settings.
-        folder: The run to go on with.
-        agent: The agent to train further in a new run.
-        command_line: How the run was asked for, for the record.
-        progress: Whether to show a bar.
-        verbose: 1 to print the log as a table too.
-
-    Returns:
-        The status for the shell: 0, or 130 if the run was interrupted and saved.
-
-    Raises:
-        UserError: If a setting does not fit the environment or the machine.
-        OSError: If a file cannot be read or written.
-    """
-    prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
-    seed = secrets.randbelow(2**31) if config.seed is None else config.seed
-    config = dataclasses.replace(config, seed=seed)
-    with ExitStack() as stack:
-        eval_envs = stack.enter_context(closing(_make_envs(config, config.n_eval_envs)))
-        if folder is None:
-            spec = specification(config, eval_envs) if agent is None else agent.spec
-            config = dataclasses.replace(config, group=None if spec is None else spec.variant)
-            model, folder = _start(config, spec, agent, stack)
-        else:
-            model = _resume(config, folder, stack)
-        folder.write_settings(config, command_line, model.num_timesteps)
-        eval_envs.seed(derived_seed(seed, EVALUATION, model.num_timesteps))
-        return _train(config, model, folder, eval_envs, progress=progress, verbose=verbose)
-
-
-def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:
-    """A fresh agent.
-
-    Raises:
-        ValueError: If a setting does not fit the specification.
-        MemoryError: If the replay buffer does not fit into the memory.
-    """
-    settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
-    # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
-    settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
-    return algorithm_for(envs)(
-        "RPPPolicy",
-        envs,
-        policy_kwargs={
-            "spec": None if spec is None else spec.to_dict(),
-            "net_arch": list(config.net_arch),
-            "optimizer_kwargs": {"betas": list(config.optimizer_betas)},
-            **{name: getattr(config, name) for name in POLICY_SETTINGS},
-        },
-        **settings,
+    source = load_agent(args.resume_agent, device="cpu") if args.resume_agent else None
+    if source is None:
+        config = settings_from(args, folder, SACConfig, RESUMABLE)
+    elif args.conf_file:
+        raise UserError("--resume-agent keeps the agent's own settings, so --conf-file cannot be given with it")
+    else:
+        config = continued_settings(flags_from(args, SACConfig), source)
+    run = train_sac(
+        config,
+        folder,
+        source=source,
+        command_line=shlex.join(["train-sac", *(sys.argv[1:] if argv is None else argv)]),
+        progress=args.progress and sys.stderr.isatty(),
+        verbose=args.verbose,
     )
-
-
-def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, *, append: bool = False) -> VecEnv:
-    assert config.seed is not None
-    return make_vec_env(
-        config.env,
-        config.env_kwargs,
-        n_envs=n_envs,
-        seed=config.seed,
-        vec_env=config.vec_env,
-        monitor_folder=None if folder is None else folder.path,
-        append=append,
-    )
-
-
-def _start(config: SACConfig, spec: EnvSpec | None, agent: Agent | None, stack: ExitStack) -> tuple[RPPSAC, RunFolder]:
-    """A fresh model, with the weights of an agent if there is one, in a folder that goes away if it cannot be made."""
-    folder = RunFolder.create(Path(config.log_folder) / ALGORITHMS[config.mode], config.env)
-    stack.enter_context(folder.locked())
-    with ExitStack() as undo:
-        undo.callback(folder.remove)
-        envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
-        with user_input(ValueError, MemoryError):
-            model = build_agent(config, spec, envs)
-            if agent is not None:
-                take_over(model, agent)
-        undo.pop_all()
-    algorithm = ALGORITHMS[config.mode] if config.mode == "mlp" else f"{ALGORITHMS[config.mode]} ({config.group})"
-    origin = "" if agent is None else f" from {registry.name_of(agent.path)}, trained for {agent.n_steps} steps,"
-    report(f"training {algorithm} on {config.env}{origin} with seed {config.seed} in {folder.path}")
-    if spec is not None and config.mode != "mlp":
-        for record in spec.generators:
-            if not record.is_exact:
-                report(_inexact(record))
-    return model, folder
-
-
-def _inexact(record: Generator) -> str:
-    """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
-    error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
-    reward = "" if record.keeps_reward else ", and it changes reward or termination"
-    return (
-        f"the symmetry {record.name} ({record.meaning}) is not exact: its error is {error}{reward} "
-        "(check-spec measures it)"
-    )
-
-
-def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
-    """The agent of the newest checkpoint, with everything recorded after it removed."""
-    stack.enter_context(folder.locked())
-    mark = read_mark(folder)
-    if mark.n_steps >= config.n_timesteps:
-        raise UserError(f"{folder.path} has made its {mark.n_steps} steps; give more with -n to go on")
-    rewind(folder, mark)
-    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
-    model = load_checkpoint(folder, mark, config.device, envs)
-    model.compile = config.compile
-    assert config.seed is not None
-    model.set_random_seed(derived_seed(config.seed, RESUMPTION, mark.n_steps))
-    report(f"going on with {folder.path} after {mark.n_steps} of {config.n_timesteps} steps")
-    return model
-
-
-def _train(
-    config: SACConfig, model: RPPSAC, folder: RunFolder, eval_envs: VecEnv, *, progress: bool, verbose: int
-) -> int:
-    """Learn until all steps are made or the user asks to stop; what there is is saved in both cases."""
-    model.set_logger(folder.logger(config.tensorboard_log, verbose))
-    stop = StopWish()
-    evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check)
-    checkpoints = Checkpoints(folder, config.save_freq, model.num_timesteps, keep_buffer=config.save_replay_buffer)
-    bar = Progress()
-    callbacks = CallbackList([stop, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
-    try:
-        with stop.listening(), naming_divergence(model):
-            model.learn(config.n_timesteps - model.num_timesteps, callbacks, reset_num_timesteps=False)
-            save_agent(model, folder.agent)
-    except Interrupted:
-        checkpoints.act()
-        hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
-        report(f"interrupted after {model.num_timesteps} steps and saved{hint}")
-        return INTERRUPTED
-    finally:
-        bar.close()
-    best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
-    report(f"done: {model.num_timesteps} steps{best}; the agent is {folder.agent}")
-    return 0
+    return 0 if run.is_complete else INTERRUPTED

@@ -6,6 +6,8 @@ from typing import Literal
 
 from rpp_rl.settings import Settings, setting
 
+METHODS = {"rpp": "rpp_model", "emlp": "emlp_model", "mlp": "mlp_model"}
+
 
 @dataclass(frozen=True)
 class ModelConfig(Settings):
@@ -63,3 +65,8 @@ class ModelConfig(Settings):
     ensemble: int | None = setting(None, "models trained side by side; absent for one", at_least=1)
     equiv_var: float | None = setting(1e6, "prior variance of the equivariant pathway; null for none")
     residual_var: float | None = setting(3.0, "prior variance of the residual pathway; null for none")
+
+    @property
+    def method(self) -> str:
+        """The name of the method that learns, after which the folders of its runs are named."""
+        return METHODS[self.mode]

@@ -24,9 +24,8 @@ from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.provenance import versions
 from rpp_rl.settings import Settings, load_yaml
 
-ALGORITHMS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
-OF_THE_MACHINE = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
-"""Settings of a run that say nothing about its agent, only where it was made."""
+CONFIG, BEST_AGENT = "config.yml", "best_model.zip"
+VERSIONS = "versions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,22 @@ class RunFolder:
         """Find the files of an existing run.
 
         Raises:
-            UserError: If the folder is none of a training.
+            UserError: If ``path`` is not a run folder.
         """
-        configs = list(path.glob("*/config.yml"))
-        if len(configs) != 1:
-            raise UserError(f"{path} is no folder of a run: expected one file */config.yml in it, got {len(configs)}")
+        if not cls.exists(path):
+            n_found = len(list(path.glob(f"*/{CONFIG}")))
+            raise UserError(f"{path} is not a run folder: expected one file */{CONFIG} in it, got {n_found}")
+        (config,) = path.glob(f"*/{CONFIG}")
         with user_input(ValueError):
-            env_id = load_yaml(configs[0]).get("env")
+            env_id = load_yaml(config).get("env")
         if not isinstance(env_id, str):
-            raise UserError(f"{configs[0]}: expected the environment under 'env', got {env_id!r}")
+            raise UserError(f"{config}: expected the environment under 'env', got {env_id!r}")
         return cls(path, env_id)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether ``path`` is the folder of a run."""
+        return len(list(path.glob(f"*/{CONFIG}"))) == 1
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -108,7 +113,7 @@ class RunFolder:
     @property
     def best_agent(self) -> Path:
         """The agent with the highest mean return in an evaluation."""
-        return self.path / "best_model.zip"
+        return self.path / BEST_AGENT
 
     @property
     def replay_buffer(self) -> Path:
@@ -122,8 +127,16 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """The agents of all checkpoints, newest first."""
-        found = {int(path.stem.split("_")[2]): path for path in self.path.glob("rl_model_*_steps.zip")}
-        return [found[n_steps] for n_steps in sorted(found, reverse=True)]
+        return [self.checkpoint(n_steps) for n_steps in self.checkpoint_steps()]
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps made at each checkpoint, newest first."""
+        found = (re.fullmatch(r"rl_model_(\d+)_steps\.zip", path.name) for path in self.path.iterdir())
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def saved_agents(self) -> list[Path]:
+        """The agents that exist, the best first, then the last, then those of the checkpoints, newest first."""
+        return [path for path in (self.best_agent, self.agent, *self.checkpoints()) if path.exists()]
 
     def checkpoint(self, n_steps: int) -> Path:
         """The agent after ``n_steps``."""
@@ -132,7 +145,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """All settings, as a file that ``--conf-file`` reads."""
-        return self.settings / "config.yml"
+        return self.settings / CONFIG
 
     def write_settings(self, config: Settings, command_line: str, n_steps: int) -> None:
         """Write how the run was made; a run that goes on adds to the lists of commands and versions.
@@ -151,7 +164,7 @@ class RunFolder:
                 file.write(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True).encode())
         with (self.settings / "command.txt").open("a", encoding="utf-8") as file:
             file.write(f"{command_line}\n")
-        with (self.settings / "versions.jsonl").open("a", encoding="utf-8") as file:
+        with (self.settings / VERSIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"from_step": n_steps, **versions()}) + "\n")
 
     def logger(self, tensorboard_log: str | None, verbose: int = 0) -> Logger:
@@ -161,11 +174,28 @@ class RunFolder:
             tensorboard_log: Folder for TensorBoard, ``"off"`` for none; None for the folder of the run.
             verbose: 1 for the table.
         """
-        where = self.path
-        if tensorboard_log is not None:
-            where = Path(tensorboard_log) / self.path.parent.name / self.path.name
         formats = [] if tensorboard_log == "off" else ["tensorboard"]
-        return configure(str(where), formats + (["stdout"] if verbose else []))
+        return configure(str(self.events(tensorboard_log)), formats + (["stdout"] if verbose else []))
+
+    def events(self, tensorboard_log: str | None) -> Path:
+        """Folder of what was logged for TensorBoard.
+
+        Args:
+            tensorboard_log: Parent folder of the logs of several runs; None for the folder of the run.
+        """
+        return self.path if tensorboard_log is None else Path(tensorboard_log) / self.path.parent.name / self.path.name
+
+    def versions(self) -> list[dict[str, object]]:
+        """What the run was made with, one entry for its start and one for each time it was resumed.
+
+        Raises:
+            UserError: If the file is damaged.
+            OSError: If it cannot be read.
+        """
+        path = self.settings / VERSIONS
+        with user_input(ValueError, AttributeError, about=f"{path} is damaged"):
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [{key: value for key, value in record.items() if key != "from_step"} for record in records]
 
     def remove(self) -> None:
         """Delete the folder of a run that could not begin."""

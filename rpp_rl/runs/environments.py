@@ -20,7 +20,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs_reps
-from rpp_rl.agents import Agent
+from rpp_rl.agents import TrainedAgent
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
@@ -103,7 +103,7 @@ def make_vec_env(
     return envs
 
 
-def environment_of(agent: Agent, env_id: str | None, env_kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def environment_of(agent: TrainedAgent, env_id: str | None, env_kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Which environment to play an agent in, and its arguments: the one asked for, else the agent's own.
 
     Args:

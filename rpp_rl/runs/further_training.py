@@ -1,30 +1,30 @@
 """Training an agent further, in a new run: its networks and temperature, a fresh replay buffer, fresh optimisers."""
 
-import argparse
-import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from rpp_rl.agents import Agent
+from rpp_rl.agents import TrainedAgent
 from rpp_rl.agents.agent_file import policy_kwargs
 from rpp_rl.agents.checked_policy import POLICY_TYPES
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.io.run_folder import OF_THE_MACHINE
 from rpp_rl.runs.environments import environment_of
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
 from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.settings import MACHINE_SETTINGS
 
-OF_THE_RUN = {"n_timesteps", "seed", *OF_THE_MACHINE}
+OF_THE_RUN = {"n_timesteps", "seed", *MACHINE_SETTINGS}
 """Settings that an agent does not bring along from the run it comes from."""
 OF_THE_NETWORKS = {"group", "spec", *POLICY_TYPES}
 """Settings that cannot change, because the agent has its networks already."""
 
 
-def continued_settings(args: argparse.Namespace, agent: Agent) -> SACConfig:
+def continued_settings(flags: Mapping[str, Any], agent: TrainedAgent) -> SACConfig:
     """The settings that the agent was trained with under those that the flags ask for.
 
     Args:
-        args: What the parser of ``train-sac`` found.
+        flags: Settings that are to differ.
         agent: The agent.
 
     Raises:
@@ -32,9 +32,7 @@ def continued_settings(args: argparse.Namespace, agent: Agent) -> SACConfig:
     """
     if not agent.config:
         raise UserError(f"{agent.path} does not say how it was trained, so it cannot be trained further")
-    names = {field.name for field in dataclasses.fields(SACConfig)}
-    flags = {key: value for key, value in vars(args).items() if key in names} | args.hyperparams
-    fixed = sorted(flags.keys() & OF_THE_NETWORKS) + (["conf_file"] if args.conf_file else [])
+    fixed = sorted(flags.keys() & OF_THE_NETWORKS)
     if flags.get("env", agent.env_id) != agent.env_id:
         fixed.append("env")
     if fixed:
@@ -52,22 +50,22 @@ def continued_settings(args: argparse.Namespace, agent: Agent) -> SACConfig:
     return config
 
 
-def take_over(model: RPPSAC, agent: Agent) -> None:
-    """Give a fresh model the networks, the temperature and the step counter of an agent.
+def take_over(agent: RPPSAC, source: TrainedAgent) -> None:
+    """Give a fresh agent the networks, the temperature and the step counter of a trained one.
 
     The agent fills ``learning_starts`` transitions into the fresh buffer by its own policy before its first update: one
     on a few neighbouring states would undo what it has learned.
     """
-    model.policy.load_state_dict(agent.policy.state_dict())
-    if model.log_ent_coef is not None and agent.log_ent_coef is not None:
+    agent.policy.load_state_dict(source.policy.state_dict())
+    if agent.log_ent_coef is not None and source.log_ent_coef is not None:
         with torch.no_grad():
-            model.log_ent_coef.fill_(agent.log_ent_coef)
-    model.num_timesteps = agent.n_steps
-    model.learning_starts += agent.n_steps
-    model.acts_from_start = True
+            agent.log_ent_coef.fill_(source.log_ent_coef)
+    agent.num_timesteps = source.n_steps
+    agent.learning_starts += source.n_steps
+    agent.acts_from_start = True
 
 
-def _require_networks(agent: Agent, config: SACConfig) -> None:
+def _require_networks(agent: TrainedAgent, config: SACConfig) -> None:
     """Refuse an agent whose settings describe other networks than it has."""
     if not isinstance(agent.policy, RPPSACPolicy):
         raise UserError(f"{agent.path}: only agents of this package can be trained further")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import SACConfig
 
 ERROR = "rpp/actor_mean_error"
@@ -23,16 +24,15 @@ def equivariance_errors(folder: Path) -> dict[int, float]:
     return {step: float(np.mean(values)) for step, values in sorted(errors.items())}
 
 
-def equivariance_curve(run: Path, config: SACConfig, n_points: int) -> dict[str, list[float]] | None:
+def equivariance_curve(run: RunFolder, config: SACConfig, n_points: int) -> dict[str, list[float]] | None:
     """The same for a run, at no more than so many steps; None if it logged none.
 
     Args:
-        run: Folder of the run.
+        run: The run.
         config: Its settings, which say where its logs are.
         n_points: Points to keep, evenly spread.
     """
-    parent = run.parent.parent if config.tensorboard_log is None else Path(config.tensorboard_log)
-    errors = equivariance_errors(parent / run.parent.name / run.name)
+    errors = equivariance_errors(run.events(config.tensorboard_log))
     if not errors:
         return None
     picked = np.unique(np.linspace(0, len(errors) - 1, min(len(errors), n_points)).round().astype(int))

@@ -9,6 +9,8 @@ from typing import Literal
 
 from rpp_rl.settings import Settings, merged_settings, setting
 
+METHODS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
+
 
 @dataclass(frozen=True)
 class SACConfig(Settings):
@@ -90,6 +92,11 @@ class SACConfig(Settings):
             raise ValueError(f"ent_coef: expected a number, 'auto' or for example 'auto_0.1', got {self.ent_coef!r}")
         if len(self.optimizer_betas) != 2:
             raise ValueError(f"optimizer_betas: expected two numbers, got {list(self.optimizer_betas)}")
+
+    @property
+    def method(self) -> str:
+        """The name of the method that learns, after which the folders of its runs are named."""
+        return METHODS[self.mode]
 
 
 def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConfig:

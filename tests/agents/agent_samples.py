@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import envs_reps
-from rpp_rl.agents import Agent
+from rpp_rl.agents import TrainedAgent
 from rpp_rl.sac import RPPSACPolicy
 
 
@@ -42,4 +42,4 @@ def untrained(env_id, mode="rpp", group=None, **policy_kwargs):
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     policy.actor.features_extractor.update(torch.as_tensor(visited(env_id)))
     card = {"name": f"tiny-{env_id}", "steps": 7}
-    return Agent(policy, env_id=env_id, env_kwargs={}, config={}, card=card)
+    return TrainedAgent(policy, env_id=env_id, env_kwargs={}, config={}, card=card)

@@ -8,7 +8,7 @@ import torch
 from agent_samples import untrained, visited
 
 import rpp_rl
-from rpp_rl.agents import Agent, AgentError, load_agent, save_agent
+from rpp_rl.agents import AgentError, TrainedAgent, load_agent, save_agent
 from rpp_rl.agents.agent_file import KIND, VERSION
 from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 
@@ -92,7 +92,7 @@ def test_any_flipped_bit_of_a_file_is_noticed(path, rng):
         with pytest.raises(AgentError, match=str(path)):
             load_agent(path)
     path.write_bytes(data)
-    assert isinstance(load_agent(path), Agent)  # negative control: it was the bit
+    assert isinstance(load_agent(path), TrainedAgent)  # negative control: it was the bit
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from rpp_rl.agents import load_agent, registry
 from rpp_rl.agents.card import to_markdown
-from rpp_rl.cli.evaluate_agent import evaluate
+from rpp_rl.runs.evaluate_agent import evaluate
 
 pytestmark = pytest.mark.mujoco
 
@@ -42,4 +42,4 @@ def test_both_kinds_have_the_same_settings(env_id):
 def test_episodes_earn_what_the_card_says(name):
     agent = load_agent(name, device="cpu")
     seed = agent.card["evaluation"]["seed"]
-    assert evaluate(agent, agent.env_id, agent.env_kwargs, 20, seed=seed).reproduces_card
+    assert evaluate(agent, agent.env_id, agent.env_kwargs, n_episodes=20, seed=seed).reproduces_card

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rpp_rl.cli.train_sac import AGENT_SETTINGS, POLICY_SETTINGS, build_agent
 from rpp_rl.runs.environments import make_vec_env, specification
+from rpp_rl.runs.train_sac import AGENT_SETTINGS, POLICY_SETTINGS, build_agent
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml

@@ -11,13 +11,13 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 
-from rpp_rl.cli import train_sac as train_sac_module
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.train_sac import main as train_sac
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.checkpoint import Mark
+from rpp_rl.sac import RPPSAC
 
 
 class Failing(gym.Env):
@@ -81,7 +81,7 @@ def failing():
         (["--env", "Walker2d-v5", "--device", "meta"], "device 'meta' cannot be used"),
         (["--env", ":Walker2d-v5"], "unknown environment ':Walker2d-v5'"),
         (["--env", "Walker2d-v5", "-conf", "missing.yaml"], "missing.yaml: No such file or directory"),
-        (["--resume", "missing"], "missing is no folder of a run"),
+        (["--resume", "missing"], "missing is not a run folder"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_leaves_no_folder(refused, tmp_path, flags, message):
@@ -124,7 +124,7 @@ def test_a_diverged_training_is_one_line(refused, tiny):
 
 
 def test_a_diverged_agent_is_one_line(refused, copied):
-    model = train_sac_module.RPPSAC.load(copied.agent, device="cpu")
+    model = RPPSAC.load(copied.agent, device="cpu")
     with torch.no_grad():
         model.actor.mu.equiv_weight.fill_(np.nan)
     model.save(copied.best_agent)
@@ -158,7 +158,7 @@ def test_other_files_are_no_agents(refused, copied, tmp_path):
     assert "got a zip file of something else" in refused(evaluate_agent, archive)
     assert "it has a policy of stable_baselines3.sac.policies" in refused(evaluate_agent, plain)
     assert "no such file or folder" in refused(evaluate_agent, tmp_path / "missing.zip")
-    assert "is no folder of a run" in refused(evaluate_agent, tmp_path)
+    assert "is not a run folder" in refused(evaluate_agent, tmp_path)
 
 
 def test_nothing_of_a_foreign_agent_is_unpickled(refused, tmp_path):
@@ -225,7 +225,7 @@ def test_a_replay_buffer_of_another_environment_is_one_line(refused, copied, tin
     data = copied.replay_buffer.read_bytes()
     mark = json.loads(data.rsplit(b"\n", 1)[1]) | {"env_id": "Walker2d-v5"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rpp_rl.cli.train_sac.read_mark", lambda folder: Mark(**mark))
+        patch.setattr("rpp_rl.runs.train_sac.read_mark", lambda folder: Mark(**mark))
         line = refused(train_sac, "--resume", copied.path, "-n", "300")
     assert "expected a replay buffer of Walker2d-v5, got another one" in line
 

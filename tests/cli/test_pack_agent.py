@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_a_card_says_nothing_of_the_machines_folders(trained, packed):
 
 def test_the_command_of_a_card_makes_the_same_settings(trained, packed, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(module, "run", lambda config, *_, **__: seen.append(config) or 0)
+    finished = SimpleNamespace(is_complete=True)
+    monkeypatch.setattr(module, "train_sac", lambda config, *_, **__: seen.append(config) or finished)
     assert train_sac(shlex.split(load_agent(packed).card["command"])[1:]) == 0
     assert seen[0].to_dict() == load_agent(packed).config
 
@@ -168,7 +170,7 @@ def test_an_unknown_agent_names_the_nearest(pretrained, refused):
 
 
 def test_what_cannot_be_packed_is_one_line(refused, copied, tmp_path):
-    assert "is no folder of a run" in refused(pack_agent, tmp_path)
+    assert "is not a run folder" in refused(pack_agent, tmp_path)
     assert "a file that ends in .safetensors" in refused(pack_agent, copied.path, "-o", tmp_path / "agent.zip")
     copied.evaluations.unlink()
     assert "has no evaluations yet" in refused(pack_agent, copied.path)
@@ -190,7 +192,7 @@ def test_an_agent_is_trained_further(packed, tmp_path, monkeypatch):
         weights = {name: value.clone() for name, value in model.policy.state_dict().items()}
         started.append((weights, model.log_ent_coef.item()))
 
-    monkeypatch.setattr(module, "take_over", noting)
+    monkeypatch.setattr("rpp_rl.runs.train_sac.take_over", noting)
     agent = load_agent(packed)
     flags = ["-n", str(agent.n_steps + 120), "-f", str(tmp_path), "--seed", "5"]
     assert train_sac(["--resume-agent", str(packed), *flags]) == 0
@@ -229,7 +231,7 @@ def test_a_trained_policy_fills_the_fresh_buffer_itself(packed, tmp_path, monkey
         (["--emlp"], "keeps environment and networks, so mode cannot be given with it"),
         (["-params", "net_arch:[8]", "hidden:uniform"], "so hidden, net_arch cannot be given"),
         (["--env", "Ant-v5"], "so env cannot be given"),
-        (["-conf", "x.yml"], "so conf_file cannot be given"),
+        (["-conf", "x.yml"], "so --conf-file cannot be given"),
         (["-n", "5"], "steps already; give more with -n"),
         (["-n", "500", "-params", "gama:1"], "unknown setting 'gama'"),
         (["--resume", "logs"], "give one of them"),

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import envs_reps
-from rpp_rl.cli import train_model as module
 from rpp_rl.cli.train_model import main
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, write_episodes
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.model_file import read_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs import train_dynamics as module
 from rpp_rl.runs.callbacks import Interrupted, StopWish
 from rpp_rl.settings import merged_settings
 
@@ -239,7 +239,7 @@ def test_runs_that_cannot_go_on_say_why(flags, folder, tmp_path, refused):
     assert "is damaged" in refused(main, "--resume", folder)
     (folder / "model.safetensors").unlink()
     assert "no checkpoint was reached" in refused(main, "--resume", folder)
-    assert "is no folder of a run" in refused(main, "--resume", tmp_path)
+    assert "is not a run folder" in refused(main, "--resume", tmp_path)
 
 
 def test_no_data_is_said(refused):

@@ -1,0 +1,239 @@
+"""Training a model of the dynamics with the symmetry of the robot as a soft prior."""
+
+import dataclasses
+import secrets
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import envs_reps
+from rpp_rl.dynamics.config import ModelConfig
+from rpp_rl.dynamics.model import TransitionModel, widths_of_equal_size
+from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE, read_model, save_model
+from rpp_rl.dynamics.readers import read_episodes, write_episodes
+from rpp_rl.dynamics.training import Trainer
+from rpp_rl.dynamics.trajectories import Episodes, Trajectories, require_disjoint, split
+from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.envs.spec_file import read_spec
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.nn import Prior, pathway_norms
+from rpp_rl.runs.callbacks import Interrupted, StopWish, report
+from rpp_rl.runs.environments import prepare_torch
+
+
+@dataclass(frozen=True)
+class DynamicsRun:
+    """What a training left.
+
+    Attributes:
+        folder: Its files.
+        model: The model at its end.
+        is_complete: Whether all epochs were made; if not, it was interrupted and saved.
+    """
+
+    folder: RunFolder
+    model: TransitionModel
+    is_complete: bool
+
+
+def train_dynamics(
+    config: ModelConfig, folder: RunFolder | None = None, *, command_line: str = "", progress: bool = False
+) -> DynamicsRun:
+    """Train a model from the start or, given the folder of a run, from its newest checkpoint.
+
+    Args:
+        config: All settings.
+        folder: The run to go on with.
+        command_line: How the run was asked for, for the record.
+        progress: Whether to show a bar.
+
+    Returns:
+        The model and where it is; it is saved whether the training was interrupted or not.
+
+    Raises:
+        UserError: If a setting does not fit the data or the machine, or the training diverges.
+        OSError: If a file cannot be read or written.
+    """
+    prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
+    with user_input(ValueError):
+        spec = _specification(config)
+        train, test, checksum = _data(config, spec)
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(folder.locked())
+            trainer = _resume(config, folder, train, test, checksum)
+        else:
+            seed = secrets.randbelow(2**31) if config.seed is None else config.seed
+            config = dataclasses.replace(config, seed=seed, group=spec.variant)
+            trainer = _start(config, spec, train, test)
+            folder = RunFolder.create(Path(config.log_folder) / config.method, config.env)
+            stack.enter_context(folder.locked())
+            write_episodes(test.episodes(), folder.path / TEST_FILE)
+            report(f"training {_in_words(config, trainer.model)} in {folder.path}")
+            report(f"{len(train)} chunks of {train.time} steps, {len(test)} test trajectories of {test.time} steps")
+        folder.write_settings(config, command_line, trainer.epoch)
+        return _train(config, trainer, folder, checksum, progress=progress)
+
+
+def _in_words(config: ModelConfig, model: TransitionModel) -> str:
+    symmetry = "" if config.mode == "mlp" else f" ({config.group})"
+    members = "" if config.ensemble is None else f" in each of {config.ensemble} members"
+    numbers = f"{model.n_parameters} parameters{members}, widths {list(model.widths)}"
+    return f"{config.method}{symmetry} of {config.env} with seed {config.seed}, {numbers},"
+
+
+def _specification(config: ModelConfig) -> EnvSpec:
+    """The symmetry to train with; by default the largest one that the dynamics have, whatever the reward does."""
+    if config.spec is None:
+        return envs_reps.load(config.env, config.group or envs_reps.dynamics_group(config.env))
+    spec = read_spec(Path(config.spec))
+    if config.group not in (None, spec.variant):
+        raise ValueError(f"{config.spec} is for the group {spec.variant}, so --group {config.group} cannot be given")
+    return dataclasses.replace(spec, env_id=config.env)
+
+
+def divide(episodes: Episodes, config: ModelConfig) -> tuple[Trajectories, Trajectories]:
+    """Chunks to learn from and trajectories to test with, as the settings say."""
+    return split(
+        episodes,
+        n_chunks=config.n_chunks,
+        chunk_length=config.chunk_length,
+        n_test=config.n_test,
+        test_length=config.test_length,
+        seed=config.data_seed,
+    )
+
+
+def _data(config: ModelConfig, spec: EnvSpec) -> tuple[Trajectories, Trajectories, str]:
+    """Chunks, test trajectories, and the checksum of what they were cut from."""
+    if config.buffer is None:
+        raise ValueError("no data given: add --buffer FILE, such as the replay_buffer.pkl of a run of train-sac")
+    episodes = _episodes(config.buffer, config.env, spec)
+    if config.test_buffer is None:
+        train, test = divide(episodes, config)
+    else:
+        others = _episodes(config.test_buffer, config.env, spec)
+        require_disjoint(episodes, others)
+        rng = np.random.default_rng(config.data_seed)
+        train = episodes.sample_windows(config.chunk_length, config.n_chunks, rng)
+        test = others.sample_windows(config.test_length, config.n_test, rng)
+    if config.test_length < config.chunk_length:
+        raise ValueError(
+            f"test trajectories must be as long as the chunks, got {config.test_length} and {config.chunk_length} steps"
+        )
+    return train, test, episodes.checksum
+
+
+def _episodes(source: str, env_id: str, spec: EnvSpec) -> Episodes:
+    episodes = read_episodes(source, env_id)
+    sizes = episodes.states[0].shape[1], episodes.actions[0].shape[1]
+    if sizes != (spec.observation.size, spec.action.size):
+        raise ValueError(
+            f"{source}: expected observations of {spec.observation.size} and actions of {spec.action.size} numbers as "
+            f"in {spec}, got {sizes[0]} and {sizes[1]}"
+        )
+    return episodes
+
+
+def _start(config: ModelConfig, spec: EnvSpec, train: Trajectories, test: Trajectories) -> Trainer:
+    """A fresh model, ready to train."""
+    assert config.seed is not None
+    torch.manual_seed(config.seed)
+    with user_input(ValueError):
+        widths = config.net_arch
+        if config.equal_parameters:
+            widths = widths_of_equal_size(spec, widths, mode=config.mode, hidden=config.hidden, head=config.head)
+        model = TransitionModel(
+            spec,
+            mode=config.mode,
+            widths=widths,
+            hidden=config.hidden,
+            activation=config.activation,
+            ensemble=config.ensemble,
+            head=config.head,
+        )
+        return _trainer(config, model, train, test)
+
+
+def _resume(config: ModelConfig, folder: RunFolder, train: Trajectories, test: Trajectories, checksum: str) -> Trainer:
+    """The model of the newest checkpoint, in the middle of its training."""
+    path = folder.path / MODEL_FILE
+    if not path.exists():
+        raise UserError(f"{folder.path} cannot be resumed: no checkpoint was reached; start the run anew")
+    with user_input(ValueError):
+        model, about, state = read_model(path)
+        if about.get("checksum") != checksum:
+            raise UserError(f"{config.buffer} is not what {folder.path} has learnt from: its checksum differs")
+        trainer = _trainer(config, model, train, test)
+        trainer.load_state(state)
+    if trainer.epoch >= config.n_epochs:
+        raise UserError(f"{folder.path} has made its {trainer.epoch} epochs")
+    report(f"going on with {folder.path} after {trainer.epoch} of {config.n_epochs} epochs")
+    return trainer
+
+
+def _trainer(config: ModelConfig, model: TransitionModel, train: Trajectories, test: Trajectories) -> Trainer:
+    assert config.seed is not None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Trainer(
+        model.to(device if config.device == "auto" else config.device).train(),
+        train,
+        test,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        n_epochs=config.n_epochs,
+        prior=Prior(config.equiv_var, config.residual_var),
+        seed=config.seed,
+    )
+
+
+def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: str, *, progress: bool) -> DynamicsRun:
+    """Learn until all epochs are made or the user asks to stop; progress is saved either way."""
+    logger = folder.logger(config.tensorboard_log)
+    path = folder.path / MODEL_FILE
+    stop = StopWish()
+
+    def save() -> None:
+        save_model(trainer.model, path, about={"checksum": checksum}, extra=trainer.state())
+
+    bar = tqdm(total=config.n_epochs, initial=trainer.epoch, unit="epoch", dynamic_ncols=True, disable=not progress)
+    try:
+        with stop.listening(), bar, user_input(FloatingPointError):
+            while trainer.epoch < config.n_epochs:
+                stop.check()
+                trainer.run_epoch()
+                loss, test_loss = trainer.history[-1]
+                equiv, residual = pathway_norms(trainer.model)
+                for name, value in (
+                    ("train/loss", loss),
+                    ("test/loss", test_loss),
+                    ("weights/equiv_norm", equiv),
+                    ("weights/residual_norm", residual),
+                ):
+                    logger.record(name, value)
+                logger.dump(trainer.epoch)
+                bar.set_postfix_str(f"loss {loss:.4g}, test {test_loss:.4g}", refresh=False)
+                bar.update()
+                if trainer.epoch % config.save_freq == 0:
+                    save()
+    except Interrupted:
+        if trainer.epoch == 0:
+            report(f"interrupted before the end of the first epoch; there is nothing to go on with in {folder.path}")
+        else:
+            save()
+            hint = f"go on with: train-model --resume {folder.path}"
+            report(f"interrupted after {trainer.epoch} epochs and saved; {hint}")
+        return DynamicsRun(folder, trainer.model, is_complete=False)
+    finally:
+        logger.close()
+    save()
+    loss, test_loss = trainer.history[-1]
+    report(
+        f"done: {trainer.epoch} epochs, loss {loss:.4g}, on the test trajectories {test_loss:.4g}; the model is {path}"
+    )
+    return DynamicsRun(folder, trainer.model, is_complete=True)

@@ -1,0 +1,203 @@
+"""Training an agent by soft actor-critic with the symmetry of the robot as a soft prior."""
+
+import dataclasses
+import secrets
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.vec_env import VecEnv
+
+from rpp_rl.agents import TrainedAgent, registry
+from rpp_rl.envs.spec import EnvSpec, Generator
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
+from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, rewind, save_agent
+from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
+from rpp_rl.runs.finite_env import naming_divergence
+from rpp_rl.runs.further_training import take_over
+from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
+from rpp_rl.sac.config import SACConfig
+
+POLICY_SETTINGS = (
+    "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
+    "std",
+)  # fmt: skip
+AGENT_SETTINGS = (
+    "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
+    "ent_coef", "target_entropy", "max_grad_norm", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
+    "critic_residual_var", "prior_n_data", "seed", "device", "compile",
+)  # fmt: skip
+
+EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds
+
+
+@dataclass(frozen=True)
+class SACRun:
+    """What a training left.
+
+    Attributes:
+        folder: Its files.
+        agent: The agent at its end.
+        is_complete: Whether all steps were made; if not, it was interrupted and saved.
+    """
+
+    folder: RunFolder
+    agent: RPPSAC
+    is_complete: bool
+
+
+def train_sac(
+    config: SACConfig,
+    folder: RunFolder | None = None,
+    *,
+    source: TrainedAgent | None = None,
+    command_line: str = "",
+    progress: bool = False,
+    verbose: int = 0,
+) -> SACRun:
+    """Train an agent from the start or from another one; given the folder of a run, go on from its newest checkpoint.
+
+    Args:
+        config: All settings.
+        folder: The run to go on with.
+        source: The agent to train further in a new run.
+        command_line: How the run was asked for, for the record.
+        progress: Whether to show a bar.
+        verbose: 1 to print the log as a table too.
+
+    Returns:
+        The agent and where it is; it is saved whether the training was interrupted or not.
+
+    Raises:
+        UserError: If a setting does not fit the environment or the machine.
+        OSError: If a file cannot be read or written.
+    """
+    prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
+    seed = secrets.randbelow(2**31) if config.seed is None else config.seed
+    config = dataclasses.replace(config, seed=seed)
+    with ExitStack() as stack:
+        eval_envs = stack.enter_context(closing(_make_envs(config, config.n_eval_envs)))
+        if folder is None:
+            spec = specification(config, eval_envs) if source is None else source.spec
+            config = dataclasses.replace(config, group=None if spec is None else spec.variant)
+            agent, folder = _start(config, spec, source, stack)
+        else:
+            agent = _resume(config, folder, stack)
+        folder.write_settings(config, command_line, agent.num_timesteps)
+        eval_envs.seed(derived_seed(seed, EVALUATION, agent.num_timesteps))
+        return _train(config, agent, folder, eval_envs, progress=progress, verbose=verbose)
+
+
+def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:
+    """A fresh agent.
+
+    Raises:
+        ValueError: If a setting does not fit the specification.
+        MemoryError: If the replay buffer does not fit into the memory.
+    """
+    settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
+    # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
+    settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
+    return algorithm_for(envs)(
+        "RPPPolicy",
+        envs,
+        policy_kwargs={
+            "spec": None if spec is None else spec.to_dict(),
+            "net_arch": list(config.net_arch),
+            "optimizer_kwargs": {"betas": list(config.optimizer_betas)},
+            **{name: getattr(config, name) for name in POLICY_SETTINGS},
+        },
+        **settings,
+    )
+
+
+def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, *, append: bool = False) -> VecEnv:
+    assert config.seed is not None
+    return make_vec_env(
+        config.env,
+        config.env_kwargs,
+        n_envs=n_envs,
+        seed=config.seed,
+        vec_env=config.vec_env,
+        monitor_folder=None if folder is None else folder.path,
+        append=append,
+    )
+
+
+def _start(
+    config: SACConfig, spec: EnvSpec | None, source: TrainedAgent | None, stack: ExitStack
+) -> tuple[RPPSAC, RunFolder]:
+    """A fresh agent, with the weights of another if there is one, in a folder that goes away if it cannot be made."""
+    folder = RunFolder.create(Path(config.log_folder) / config.method, config.env)
+    stack.enter_context(folder.locked())
+    with ExitStack() as undo:
+        undo.callback(folder.remove)
+        envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
+        with user_input(ValueError, MemoryError):
+            agent = build_agent(config, spec, envs)
+            if source is not None:
+                take_over(agent, source)
+        undo.pop_all()
+    algorithm = config.method if config.mode == "mlp" else f"{config.method} ({config.group})"
+    origin = "" if source is None else f" from {registry.name_of(source.path)}, trained for {source.n_steps} steps,"
+    report(f"training {algorithm} on {config.env}{origin} with seed {config.seed} in {folder.path}")
+    if spec is not None and config.mode != "mlp":
+        for record in spec.generators:
+            if not record.is_exact:
+                report(_inexact(record))
+    return agent, folder
+
+
+def _inexact(record: Generator) -> str:
+    """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
+    error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
+    reward = "" if record.keeps_reward else ", and it changes reward or termination"
+    return (
+        f"the symmetry {record.name} ({record.meaning}) is not exact: its error is {error}{reward} "
+        "(check-spec measures it)"
+    )
+
+
+def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
+    """The agent of the newest checkpoint, with everything recorded after it removed."""
+    stack.enter_context(folder.locked())
+    mark = read_mark(folder)
+    if mark.n_steps >= config.n_timesteps:
+        raise UserError(f"{folder.path} has made its {mark.n_steps} steps; give more with -n to go on")
+    rewind(folder, mark)
+    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
+    agent = load_checkpoint(folder, mark, config.device, envs)
+    agent.compile = config.compile
+    assert config.seed is not None
+    agent.set_random_seed(derived_seed(config.seed, RESUMPTION, mark.n_steps))
+    report(f"going on with {folder.path} after {mark.n_steps} of {config.n_timesteps} steps")
+    return agent
+
+
+def _train(
+    config: SACConfig, agent: RPPSAC, folder: RunFolder, eval_envs: VecEnv, *, progress: bool, verbose: int
+) -> SACRun:
+    """Learn until all steps are made or the user asks to stop; progress is saved either way."""
+    agent.set_logger(folder.logger(config.tensorboard_log, verbose))
+    stop = StopWish()
+    evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check)
+    checkpoints = Checkpoints(folder, config.save_freq, agent.num_timesteps, keep_buffer=config.save_replay_buffer)
+    bar = Progress()
+    callbacks = CallbackList([stop, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
+    try:
+        with stop.listening(), naming_divergence(agent):
+            agent.learn(config.n_timesteps - agent.num_timesteps, callbacks, reset_num_timesteps=False)
+            save_agent(agent, folder.agent)
+    except Interrupted:
+        checkpoints.act()
+        hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
+        report(f"interrupted after {agent.num_timesteps} steps and saved{hint}")
+        return SACRun(folder, agent, is_complete=False)
+    finally:
+        bar.close()
+    best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
+    report(f"done: {agent.num_timesteps} steps{best}; the agent is {folder.agent}")
+    return SACRun(folder, agent, is_complete=True)
