@@ -181,9 +181,11 @@ class RunFolder:
         """Folder of what was logged for TensorBoard.
 
         Args:
-            tensorboard_log: Parent folder of the logs of several runs; None for the folder of the run.
+            tensorboard_log: Parent folder of the logs of several runs; None or ``"off"`` for the folder of the run.
         """
-        return self.path if tensorboard_log is None else Path(tensorboard_log) / self.path.parent.name / self.path.name
+        if tensorboard_log in (None, "off"):
+            return self.path
+        return Path(tensorboard_log) / self.path.parent.name / self.path.name
 
     def versions(self) -> list[dict[str, object]]:
         """What the run was made with, one entry for its start and one for each time it was resumed.
