@@ -1,7 +1,7 @@
 """Swimmer-v4 and Swimmer-v5: a chain of three links, left/right and front/back.
 
 Left/right (l) is exact, bit for bit. Front/back (b) is no linear map of the observation, which describes the first
-link; of the middle link it is one, so Z2xZ2 lives in coordinates of the middle link (`rpp_rl.envs.transform`):
+link; of the middle link it is one, so Z2xZ2 lives in coordinates of the middle link (`rpp_rl.envs.coordinates`):
 
     φ, α1, α2 = heading and the two bends seen from the middle; v = velocity of the middle's centre; φ', α1', α2'
     l: all change sign but v_x.    b: the ends change places, α1 <-> α2, and v -> -v.

@@ -12,8 +12,8 @@ from numpy import ndarray
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor, nn
 
+from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.envs.layout import Block, Layout
-from rpp_rl.envs.transform import to_rep
 from rpp_rl.nn import merge
 from rpp_rl.sac import RPPFeatures, RPPSACPolicy
 

@@ -14,7 +14,7 @@ from numpy import ndarray
 from rpp_rl.agents.gait import Asymmetry, Limbs, asymmetries, limbs
 from rpp_rl.agents.play import play
 from rpp_rl.agents.trained_agent import TrainedAgent
-from rpp_rl.envs.transform import to_rep
+from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.extras import need
 

@@ -18,8 +18,8 @@ from rpp_rl.derive.observation import ObservationParts
 from rpp_rl.derive.robot import FREE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
 from rpp_rl.envs.check import EXACT
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.simulator import Rollout, Simulator
-from rpp_rl.envs.transform import from_rep, to_rep
 
 N_STATES = 60
 """Random states in which every symmetry is tried."""

@@ -22,8 +22,8 @@ from rpp_rl.dynamics.metrics import (
 )
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.envs.transform import from_rep, to_rep
 
 HORIZONS = (10, 30, 100)
 """Steps at which the paper reports errors."""

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.tasks import RewardFunction, TerminationFunction, task
-from rpp_rl.envs.transform import from_rep, to_rep
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.nn import shared_weights
 
 

@@ -25,9 +25,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.simulator import Rollout, Simulator
 from rpp_rl.envs.spec import EXACT, EnvSpec
-from rpp_rl.envs.transform import from_rep, to_rep
 from rpp_rl.symmetry import Element
 
 Verdict = Literal["exact", "exact dynamics", "approximate", "weak", "wrong"]

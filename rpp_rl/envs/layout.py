@@ -15,7 +15,7 @@ TRANSFORM_SIZES: Mapping[str, tuple[int, int]] = {"rotation_matrix": (4, 9), "mi
 """Changes of coordinates by name: how many numbers of the environment's vector become how many coordinates.
 
 ``rotation_matrix`` takes a quaternion (w, x, y, z) of any length, or several that the group may exchange (ball joints
-of legs), ``middle_link`` the whole observation of the Swimmer; the formulas are in `rpp_rl.envs.transform`.
+of legs), ``middle_link`` the whole observation of the Swimmer; the formulas are in `rpp_rl.envs.coordinates`.
 ``identity``, not listed, keeps the numbers.
 """
 

@@ -104,7 +104,7 @@ class EnvSpec:
 
     @property
     def obs_rep(self) -> Rep:
-        """How the observation transforms in the coordinates of `rpp_rl.envs.transform.to_rep`."""
+        """How the observation transforms in the coordinates of `rpp_rl.envs.coordinates.to_rep`."""
         return self.observation.rep
 
     @cached_property

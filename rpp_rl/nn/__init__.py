@@ -1,6 +1,7 @@
 """Layers typed by representations: linear maps with residual pathways, nonlinearities, normalisation, priors."""
 
 from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.matrix import EquivariantMatrix
@@ -17,6 +18,7 @@ __all__ = [
     "EquivariantNorm",
     "Gated",
     "Mode",
+    "ObsToRep",
     "Pointwise",
     "Prior",
     "RPPLinear",

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.envs.transform import from_rep, to_rep
 from rpp_rl.sac.policies import RPPSACPolicy
 from rpp_rl.symmetry import relative_error
 

@@ -10,8 +10,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from rpp_rl.envs.layout import Layout
-from rpp_rl.envs.transform import ObsToRep
 from rpp_rl.nn import EquivariantNorm
+from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.symmetry import Rep
 
 

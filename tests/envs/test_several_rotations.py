@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from rpp_rl.envs import Block, Layout, ObsToRep, from_rep, to_rep
+from rpp_rl.envs import Block, Layout, from_rep, to_rep
+from rpp_rl.nn import ObsToRep
 from rpp_rl.symmetry import cyclic, direct_sum, matrix_rep, sign, trivial
 
 Z2 = cyclic(2)

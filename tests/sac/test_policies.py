@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 import envs_reps
-from rpp_rl.envs.transform import from_rep, to_rep
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.nn import RPPLinear, merge
 from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors, critic_equivariance_errors
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
-from rpp_rl.envs import Block, Layout, ObsToRep, from_rep, to_rep
+from rpp_rl.envs import Block, Layout, from_rep, to_rep
+from rpp_rl.nn import ObsToRep
 from rpp_rl.symmetry import cyclic, dihedral, sign, trivial, vector
 
 D4 = dihedral(4)

@@ -8,20 +8,20 @@ observation, which describes the first link, becomes one of the middle link.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor, nn
 
 from rpp_rl.envs.layout import Layout
 
-Array = TypeVar("Array", ndarray, Tensor)
+Array = Any
+"""An array of NumPy or a tensor of torch; this module imports only the former."""
 
-# vec(R) = _ROTATION @ vec(q qᵀ) for a unit quaternion q = (w, x, y, z); every entry of R is quadratic in q.
-_ROTATION = np.zeros((9, 4, 4))
+# vec(R) = ROTATION @ vec(q qᵀ) for a unit quaternion q = (w, x, y, z); every entry of R is quadratic in q.
+ROTATION = np.zeros((9, 4, 4))
 for _entry, _terms in enumerate(
     (
         {(0, 0): 1, (1, 1): 1, (2, 2): -1, (3, 3): -1},
@@ -36,16 +36,16 @@ for _entry, _terms in enumerate(
     )
 ):
     for (_i, _j), _factor in _terms.items():
-        _ROTATION[_entry, _i, _j] = _factor
-_ROTATION = _ROTATION.reshape(9, 16)
+        ROTATION[_entry, _i, _j] = _factor
+ROTATION = ROTATION.reshape(9, 16)
 # The same quadratic form read the other way: q is the eigenvector of the largest eigenvalue of Σ_k R_k form_k.
-_FORMS = (_ROTATION.reshape(9, 4, 4) + _ROTATION.reshape(9, 4, 4).transpose(0, 2, 1)) / 2
+_QUADRATIC_FORMS = (ROTATION.reshape(9, 4, 4) + ROTATION.reshape(9, 4, 4).transpose(0, 2, 1)) / 2
 
 
 def to_rep(layout: Layout, obs: Float[ndarray, "*batch size"]) -> Float[ndarray, "*batch rep"]:
     """The coordinates on which ``layout.rep`` acts, in float64."""
     obs = np.asarray(obs, dtype=np.float64)
-    pieces = [_to_coordinates(block.transform, obs[..., list(block.indices)], np, _ROTATION) for block in layout.blocks]
+    pieces = [to_coordinates(block.transform, obs[..., list(block.indices)], np, ROTATION) for block in layout.blocks]
     return np.concatenate(pieces, axis=-1)
 
 
@@ -62,52 +62,15 @@ def from_rep(layout: Layout, x: Float[ndarray, "*batch rep"]) -> Float[ndarray, 
     return obs
 
 
-class ObsToRep(nn.Module):
-    """`to_rep` as a torch module without parameters: one gather, and the changed coordinates where a layout has any.
+def to_coordinates(transform: str, x: Array, xp: ModuleType, rotation: Array) -> Array:
+    """Apply a named change of coordinates.
 
     Args:
-        layout: The layout of the observations.
+        transform: ``"identity"`` or a key of `rpp_rl.envs.layout.TRANSFORM_SIZES`.
+        x: Numbers of a block, along the last axis.
+        xp: ``numpy`` or ``torch``, whichever ``x`` belongs to.
+        rotation: `ROTATION` as an array of that library.
     """
-
-    rotation: Tensor
-    order: Tensor
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__()
-        self.size_in, self.size_out = layout.size, layout.rep.size
-        changed = [block for block in layout.blocks if block.transform != "identity"]
-        # The observation is extended by the changed coordinates, then everything is put in order at once.
-        self.changed = [(block.transform, f"from_{number}") for number, block in enumerate(changed)]
-        for (_, name), block in zip(self.changed, changed, strict=True):
-            self.register_buffer(name, torch.tensor(block.indices, dtype=torch.long), persistent=False)
-        starts = np.cumsum([layout.size, *(block.rep.size for block in changed)])
-        start_of = {id(block): start for block, start in zip(changed, starts, strict=False)}
-        order: list[int] = []
-        for block in layout.blocks:
-            start = start_of.get(id(block))
-            order += block.indices if start is None else range(start, start + block.rep.size)
-        self.is_ordered = order == list(range(layout.size))
-        self.register_buffer("order", torch.tensor(order, dtype=torch.long), persistent=False)
-        self.register_buffer("rotation", torch.as_tensor(_ROTATION, dtype=torch.get_default_dtype()), persistent=False)
-
-    def forward(self, obs: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch rep"]:
-        """Map observations to the coordinates on which the representation acts."""
-        if self.is_ordered:
-            return obs
-        pieces = [
-            _to_coordinates(transform, obs.index_select(-1, getattr(self, name)), torch, self.rotation)
-            for transform, name in self.changed
-        ]
-        extended = torch.cat([obs, *pieces], dim=-1) if pieces else obs
-        return extended.index_select(-1, self.order)
-
-    def extra_repr(self) -> str:
-        """Shown by ``print(model)``."""
-        return f"{self.size_in} -> {self.size_out}"
-
-
-def _to_coordinates(transform: str, x: Array, xp: Any, rotation: Array) -> Array:  # noqa: ANN401
-    """Apply a named transform with the functions of NumPy or torch (``xp``)."""
     if transform == "rotation_matrix":
         return _rotation_matrix(x, xp, rotation)
     if transform == "middle_link":
@@ -115,7 +78,7 @@ def _to_coordinates(transform: str, x: Array, xp: Any, rotation: Array) -> Array
     return x
 
 
-def _rotation_matrix(q: Array, xp: Any, rotation: Array) -> Array:  # noqa: ANN401
+def _rotation_matrix(q: Array, xp: ModuleType, rotation: Array) -> Array:
     """R row by row of the normalised quaternion; a quaternion of length zero gives zeros and not NaN."""
     if q.shape[-1] > 4:
         several = _rotation_matrix(q.reshape(*q.shape[:-1], -1, 4), xp, rotation)
@@ -128,12 +91,12 @@ def _rotation_matrix(q: Array, xp: Any, rotation: Array) -> Array:  # noqa: ANN4
 def _quaternion(rotation: Float[ndarray, "*batch n9"]) -> Float[ndarray, "*batch n4"]:
     if rotation.shape[-1] > 9:
         return _quaternion(rotation.reshape(*rotation.shape[:-1], -1, 9)).reshape(*rotation.shape[:-1], -1)
-    q = np.linalg.eigh(np.tensordot(rotation, _FORMS, axes=1))[1][..., -1]
+    q = np.linalg.eigh(np.tensordot(rotation, _QUADRATIC_FORMS, axes=1))[1][..., -1]
     leading = np.take_along_axis(q, (np.abs(q) > 1e-12).argmax(-1)[..., None], axis=-1)
     return q * np.where(leading < 0, -1.0, 1.0)
 
 
-def _middle_link(x: Array, xp: Any) -> Array:  # noqa: ANN401
+def _middle_link(x: Array, xp: ModuleType) -> Array:
     """(θ, j1, j2, vx, vy, θ', j1', j2') of the first link -> (φ, -j1, j2, v_mid, φ', -j1', j2') of the middle one.
 
     The velocity of the middle link's centre is v + ½ θ' n(θ) - ½ φ' n(φ) with n(t) = (-sin t, cos t).
@@ -152,7 +115,7 @@ def _first_link(x: Float[ndarray, "*batch 8"]) -> Float[ndarray, "*batch 8"]:
     return np.stack([theta, -alpha1, alpha2, vx - shift_x, vy - shift_y, omega, -dalpha1, dalpha2], -1)
 
 
-def _middle_link_shift(theta: Array, phi: Array, omega: Array, dphi: Array, xp: Any) -> tuple[Array, Array]:  # noqa: ANN401
+def _middle_link_shift(theta: Array, phi: Array, omega: Array, dphi: Array, xp: ModuleType) -> tuple[Array, Array]:
     shift_x = 0.5 * dphi * xp.sin(phi) - 0.5 * omega * xp.sin(theta)
     shift_y = 0.5 * omega * xp.cos(theta) - 0.5 * dphi * xp.cos(phi)
     return shift_x, shift_y
