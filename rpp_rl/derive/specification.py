@@ -87,12 +87,11 @@ def derive(survey: Survey, findings: Sequence[Finding], *, n_states: int = 100, 
         raise NoSymmetryError(f"{survey.env_id}: found no symmetry that is exact enough and keeps the reward")
     spec = _specification(survey, findings)
     checks = check_spec(spec, survey.simulator.env, n_states=n_states, seed=seed)
-    wrong = [check for check in checks if check.verdict == "wrong"]
-    if wrong:
-        raise ValueError(
-            f"the simulator refuses {spec}: under {wrong[0].generator} the prediction for {wrong[0].least_aligned} "
-            f"points the wrong way (alignment {wrong[0].alignment:.2f}); choose other elements"
-        )
+    for check in checks:
+        if check.refutation:
+            raise ValueError(
+                f"the simulator refuses {spec}: under {check.generator} {check.refutation}; choose other elements"
+            )
     return Derivation(_with_evidence(survey, spec, checks), checks)
 
 

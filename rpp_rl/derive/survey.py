@@ -20,7 +20,7 @@ from rpp_rl.derive.observation import Atom, ObservationParts, observed_parts
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
 from rpp_rl.derive.trials import BareModel, Trial, trials
-from rpp_rl.envs.check import EXACT, HORIZON, WEAK
+from rpp_rl.envs.check import HORIZON, WEAK
 from rpp_rl.envs.simulator import Simulator
 from rpp_rl.symmetry.matrices import matrix_key
 
@@ -52,7 +52,7 @@ class Finding:
     @property
     def is_exact(self) -> bool:
         """Whether no part differs from its image and the simulator confirms it: what is not compared is simulated."""
-        return not self.element.violations and self.trial is not None and self.trial.worst < EXACT
+        return not self.element.violations and self.trial is not None and self.trial.is_exact
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def survey(env: gymnasium.Env[Any, Any], *, env_id: str | None = None, near: boo
     warnings = (*uncompared(robot), *solver_warnings(robot))
     # What is not compared has to show itself in the simulator, perhaps late.
     usable = [element if _is_usable(element, parts) else None for element in elements]
-    tried = trials(simulator, parts, usable, HORIZON if warnings else 1, seed=seed)
+    tried = trials(simulator, usable, HORIZON if warnings else 1, seed=seed)
     found = [Finding("", element, trial, has_task, warnings) for element, trial in zip(elements, tried, strict=True)]
     findings = _told(found) if near else found
     named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))

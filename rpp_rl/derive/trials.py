@@ -14,15 +14,20 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.derive.motions import vertical
-from rpp_rl.derive.observation import ObservationParts
+from rpp_rl.derive.observation import state_parts
 from rpp_rl.derive.robot import FREE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
-from rpp_rl.envs.check import EXACT
-from rpp_rl.envs.coordinates import from_rep, to_rep
-from rpp_rl.envs.simulator import Rollout, Simulator
+from rpp_rl.envs.check import SMALL_CHANGE
+from rpp_rl.envs.sensitivity import Experiment
+from rpp_rl.envs.simulator import Rollout, Simulator, both_stable
+from rpp_rl.envs.spec import EXACT
+from rpp_rl.envs.state_map import StateMap
+from rpp_rl.envs.states import met_states, wild_states
 
 N_STATES = 60
-"""Random states in which every symmetry is tried."""
+"""States met on the way in which every symmetry is tried."""
+N_WILD = 60
+"""Wild ones, see `rpp_rl.envs.states`."""
 STEP = 0.01
 """Seconds between two observations of a model without an environment, if its time step is shorter."""
 MAX_SKIPPED = 3
@@ -38,19 +43,23 @@ class Trial:
     Attributes:
         inc_1: Error of positions and velocities after one step, relative to their increment.
         inc_n: The same after the last step, where the first one left open whether the symmetry is exact.
+        median: Median of the single states' errors, wild ones included.
+        share_exact: Share of the states in which a step is exact.
         reward: Mean difference of rewards, relative to their spread.
         terminations: Share of the states in which only one side terminated.
     """
 
     inc_1: float
     inc_n: float | None
+    median: float
+    share_exact: float
     reward: float
     terminations: float
 
     @property
-    def worst(self) -> float:
-        """The larger one of the errors."""
-        return max(self.inc_1, self.inc_n or 0.0)
+    def is_exact(self) -> bool:
+        """Whether rounding explains every error."""
+        return max(self.inc_1, self.inc_n or 0.0) < EXACT and self.share_exact == 1.0
 
 
 class BareModel(MujocoEnv):
@@ -118,7 +127,6 @@ def place_size(robot: Robot) -> int:
 
 def trials(
     simulator: Simulator,
-    parts: ObservationParts,
     elements: Iterable[RobotSymmetry | None],
     n_steps: int = 1,
     *,
@@ -128,7 +136,6 @@ def trials(
 
     Args:
         simulator: The environment.
-        parts: What its observation is made of.
         elements: Symmetries; None is not tried.
         n_steps: Number of steps after which to compare too what looks exact after the first one.
         seed: Seed of states and actions.
@@ -137,38 +144,55 @@ def trials(
         ValueError: If the environment is not driven by the model's controls.
     """
     env = simulator.env
-    if env.action_space.shape != (env.model.nu,):
+    if simulator.outer.action_space.shape != (env.model.nu,):
         raise ValueError(
             f"expected actions that are the {env.model.nu} controls of the model, got the space {env.action_space}"
         )
     rng = np.random.default_rng(seed)
-    layout = parts.layout
-    coordinates = to_rep(layout, simulator.states(N_STATES, rng))
+    start, wild = met_states(simulator, N_STATES, rng), wild_states(simulator, N_WILD, np.random.default_rng(0))
     actions = np.array([simulator.random_actions(N_STATES, rng) for _ in range(n_steps)])
-    rollout = simulator.rollout(from_rep(layout, coordinates), actions)
-    n_state = sum(b.rep.size for b in layout.blocks if max(b.indices) < simulator.n_state)
-    seen = to_rep(layout, rollout.obs)[..., :n_state]
+    wild_actions = simulator.random_actions(N_WILD, np.random.default_rng(1))[None]
+    experiments = (
+        Experiment(start, actions[:1]),
+        Experiment(wild, wild_actions, is_brief=True),
+        Experiment(start, actions),
+    )
+    rollouts = [experiment.run(simulator) for experiment in experiments]
     for element in elements:
         if element is None:
             yield None
             continue
-        matrix, control = parts.matrix(element), element.control
-        start, on_state = from_rep(layout, coordinates @ matrix.T), matrix[:n_state, :n_state]
-        image = simulator.rollout(start, actions[:1] @ control.T)
-        inc_1, inc_n = _inc(seen, to_rep(layout, image.obs)[..., :n_state], on_state, 1), None
-        if n_steps > 1 and inc_1 < EXACT:
-            longer = simulator.rollout(start, actions @ control.T)
-            inc_n = _inc(seen, to_rep(layout, longer.obs)[..., :n_state], on_state, n_steps)
-        yield Trial(inc_1, inc_n, *_task_errors(rollout, image))
+        state_map = state_map_of(element, simulator)
+        images = [e.moved(state_map, element.control).run(simulator) for e in experiments[:2]]
+        single = np.concatenate([_errors(state_map, *pair) for pair in zip(rollouts, images, strict=False)])
+        inc_1, inc_n = state_map.inc(*both_stable(rollouts[0], images[0]), 1), None
+        if n_steps > 1 and inc_1 < EXACT and single.max() < EXACT:
+            longer = experiments[2].moved(state_map, element.control).run(simulator)
+            inc_n = state_map.inc(*both_stable(rollouts[2], longer), n_steps)
+        share = float((single < EXACT).mean())
+        yield Trial(inc_1, inc_n, float(np.median(single)), share, *_task_errors(rollouts[0], images[0]))
 
 
-def _inc(seen: ndarray, image: ndarray, matrix: ndarray, step: int) -> float:
-    error, change = seen[step] @ matrix.T - image[step], seen[step] - seen[0]
-    return float(np.sqrt((error**2).sum() / max((change**2).sum(), 1e-300)))
+def state_map_of(element: RobotSymmetry, simulator: Simulator) -> StateMap:
+    """How a symmetry moves the states of a simulator.
+
+    Raises:
+        ValueError: If the task remembers a quantity of a kind that is not known.
+    """
+    parts = state_parts(element.robot, 0)
+    counted = np.arange(parts.layout.rep.size) >= (simulator.n_skipped if simulator.shows_state else 0)
+    return StateMap(parts.layout, parts.matrix(element), {}, counted)
+
+
+def _errors(state_map: StateMap, rollout: Rollout, image: Rollout) -> Float[ndarray, " n"]:
+    """Of the single states that did not blow up."""
+    errors, changes = state_map.state_errors(*both_stable(rollout, image)).T
+    return errors / np.maximum(np.maximum(changes, SMALL_CHANGE * np.median(changes)), 1e-300)
 
 
 def _task_errors(rollout: Rollout, image: Rollout) -> tuple[float, float]:
     """Mean difference of the rewards of the first step in units of their spread, share of differing terminations."""
+    rollout, image = both_stable(rollout, image)
     rewards = rollout.rewards[0]
     off = float(np.abs(rewards - image.rewards[0]).mean())
     spread = float(np.abs(rewards - rewards.mean()).mean())

@@ -3,6 +3,8 @@
 The image of a state under a generator is put into the simulator, both are stepped with an action and its image, and the
 results are compared. The error `inc` is relative to the change: sqrt(Σ|e|² / Σ|s' - s|²), where s' - s is the increment
 of the state and e = ρ(g) s' - (ρ(g) s)'. Predicting no change has the error 1 (100 %), a random prediction about 1.4.
+States are those met on the way from resets, half of them perturbed, and *wild* ones, settled by physics or tangled, in
+which everything touches something. Where the simulation blows up, a state is dropped and counted.
 
 How far a symmetry is from exact cannot tell a weak one from a wrong representation: contacts and joint limits, where
 the asymmetries of a robot are felt most, drive the error of a weak but true symmetry (a hopper's knee bends one way
@@ -11,26 +13,32 @@ mechanism predicts the direction of all changes. The *alignment* is the correlat
 of a coordinate's change, of a number derived from the state, or of the response to a single actuator, whichever is
 lowest. Clearly negative means that the prediction points the wrong way: the verdict is ``wrong``. Measured with 8 seeds
 at 100 states: symmetries that are true, however weak, have -0.02 to 1 and the wrong ones in the literature -1 to -0.29.
-One wrong sign in a symmetry that is weak anyway may go unnoticed; in an exact one it never does, because then it is no
-longer exact.
+
+A check that nothing can fail proves nothing, so every check is checked itself (`rpp_rl.envs.sensitivity`): it must
+notice every changed sign and every exchange of two numbers of one kind in observation and action. Where it would not,
+a part of the specification was never exercised, and nothing is called exact. Where a change fits better than the
+specification, this is ``wrong``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from jaxtyping import Float
 from numpy import ndarray
 
-from rpp_rl.envs.coordinates import from_rep, to_rep
-from rpp_rl.envs.simulator import Rollout, Simulator
+from rpp_rl.envs.coordinates import to_rep
+from rpp_rl.envs.sensitivity import Experiment, Sensitivity, sensitivity
+from rpp_rl.envs.simulator import Rollout, Simulator, both_stable
 from rpp_rl.envs.spec import EXACT, EnvSpec
+from rpp_rl.envs.state_map import StateMap, state_map_of_observation
+from rpp_rl.envs.states import Policy, met_states, touching, wild_states
 from rpp_rl.symmetry import Element
 
-Verdict = Literal["exact", "exact dynamics", "approximate", "weak", "wrong"]
+Verdict = Literal["exact", "exact dynamics", "untested", "approximate", "weak", "wrong"]
 
 MISALIGNED = -0.15
 """Alignment below which a prediction is not just bad but points the wrong way."""
@@ -40,12 +48,26 @@ HORIZON = 20
 """Steps after which errors are compared a second time."""
 WEAK = 0.2
 """One-step error from which on a symmetry is called weak."""
+TAIL = 95.0
+"""Percentile of the states' errors that is called their tail."""
+SMALL_CHANGE = 0.01
+"""A state that changes less than this, in units of the median, has its error taken relative to this."""
 ANGLES = (90.0, 37.0)
 """Degrees by which infinitesimal generators turn: one at which a pyramidal friction cone is symmetric, one not."""
 ROUNDING = 1e-12
 """Changes smaller than this have no direction."""
 N_ACTUATOR_STATES = 10
 """States in which each actuator is tried alone."""
+N_WILD, N_WILD_DERIVED = 40, 200
+"""Wild states, tried for one brief step; more where an environment derives numbers, forces say, that are often zero."""
+MAX_UNSTABLE = 0.5
+"""Share of states that may blow up before nothing can be said."""
+
+MAX_TOLD = 3
+"""Changes that fit better which are told in words."""
+
+Mover = Callable[[Simulator, Element], StateMap]
+"""How an element of the group moves the states of a simulator."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +76,26 @@ class GeneratorCheck:
 
     Attributes:
         generator: Its name, with the angle for an infinitesimal one.
-        n_states: Number of random states.
+        n_states: Number of states met on the way, each followed for `HORIZON` steps.
         inc_1: Error of positions and velocities after one step, relative to their increment.
         inc_20: The same after `HORIZON` steps.
         blocks_1: The same for each block of the observation; where the environment derives a block from the state
             (contact forces, inertias), relative to its values instead of its increment.
         blocks_20: The same after `HORIZON` steps.
-        reward_max: Largest difference of rewards on the first `HORIZON` steps.
+        reward_max: Largest difference of rewards on all steps.
         reward_mean: Mean difference of rewards on the first step.
-        termination_mismatches: Number of these steps on which only one side terminated.
+        termination_mismatches: Number of steps on which only one side terminated.
         alignment: Lowest correlation of a prediction with what happened, see the module's description.
         least_aligned: For which coordinate or action that was.
+        median_1: Median of the single states' errors after one step, wild ones included.
+        tail_1: Their 95th percentile.
+        share_exact: Share of the states in which one step is exact.
+        n_wild: Number of wild states.
+        n_unstable: States that were dropped because the simulation blew up.
+        n_touching: States in which something touched something.
+        unexercised: Parts of the specification that no state put to the test: nothing would notice if they were wrong.
+        better: Changes of the specification that fit better than itself.
+        remarks: What else to know.
     """
 
     generator: str
@@ -78,6 +109,15 @@ class GeneratorCheck:
     termination_mismatches: int
     alignment: float
     least_aligned: str
+    median_1: float = 0.0
+    tail_1: float = 0.0
+    share_exact: float = 1.0
+    n_wild: int = 0
+    n_unstable: int = 0
+    n_touching: int = 0
+    unexercised: tuple[str, ...] = ()
+    better: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def keeps_reward(self) -> bool:
@@ -85,48 +125,56 @@ class GeneratorCheck:
         return self.reward_max < EXACT and self.termination_mismatches == 0
 
     @property
+    def agrees(self) -> bool:
+        """Whether positions, velocities and observations agreed up to rounding in every state."""
+        errors = (self.inc_1, self.inc_20, *self.blocks_1.values(), *self.blocks_20.values())
+        return max(errors) < EXACT and self.share_exact == 1.0
+
+    @property
+    def refutation(self) -> str | None:
+        """Why the specification is wrong, in words; None if it is not."""
+        if self.verdict != "wrong":
+            return None
+        if self.alignment < MISALIGNED:
+            return f"the prediction for {self.least_aligned} points the wrong way (alignment {self.alignment:.2f})"
+        return f"a change of {'; '.join(self.better[:MAX_TOLD])} fits better"
+
+    @property
     def verdict(self) -> Verdict:
         """``wrong`` when a prediction points the wrong way, else how exact the symmetry is.
 
         ``exact`` includes every block of the observation, rewards and terminations, ``exact dynamics`` leaves out the
-        latter two; ``weak`` is a one-step error of `WEAK` or more.
+        latter two; ``untested`` is an agreement in which some parts were not exercised; ``weak`` is a one-step error
+        of `WEAK` or more.
         """
-        if max(self.inc_20, *self.blocks_1.values(), *self.blocks_20.values()) < EXACT:
+        if self.agrees:
+            if self.unexercised:
+                return "untested"
             return "exact" if self.keeps_reward else "exact dynamics"
-        if self.alignment < MISALIGNED:
+        if self.alignment < MISALIGNED or self.better:
             return "wrong"
         return "approximate" if self.inc_1 < WEAK else "weak"
 
 
-class _Experiment(NamedTuple):
-    """States, actions for some steps from each, and whether they run in free flight."""
-
-    start: Float[ndarray, "n size"]
-    actions: Float[ndarray, "T n action"]
-    is_free: bool
-
-    def run(self, simulator: Simulator) -> Rollout:
-        if self.is_free:
-            with simulator.without_constraints():
-                return simulator.rollout(self.start, self.actions)
-        return simulator.rollout(self.start, self.actions)
-
-    def image(self, spec: EnvSpec, g: Element) -> _Experiment:
-        start = to_rep(spec.observation, self.start) @ spec.obs_rep.rho(g).T
-        actions = self.actions @ spec.action_rep.rho(g).T
-        return _Experiment(from_rep(spec.observation, start), actions, self.is_free)
-
-
 def check_spec(
-    spec: EnvSpec, env: gymnasium.Env[Any, Any] | None = None, *, n_states: int = 100, seed: int = 0
+    spec: EnvSpec,
+    env: gymnasium.Env[Any, Any] | None = None,
+    *,
+    n_states: int = 100,
+    seed: int = 0,
+    mover: Mover | None = None,
+    policy: Policy | None = None,
 ) -> tuple[GeneratorCheck, ...]:
     """Compare the specification with the simulator, generator by generator.
 
     Args:
         spec: The specification.
         env: The environment; made of the spec's id when not given.
-        n_states: Number of random states, each followed for `HORIZON` steps.
+        n_states: Number of states met on the way, each followed for `HORIZON` steps.
         seed: Seed of states and actions.
+        mover: How the group moves the simulator's state. Not needed where observations begin with positions and
+            velocities: then the specification itself says so. Otherwise see `rpp_rl.derive.check_robot`.
+        policy: Acts on the way to the states; random actions when not given.
 
     Returns:
         One result for each discrete generator and for each infinitesimal one at each of `ANGLES`.
@@ -135,13 +183,11 @@ def check_spec(
         ValueError: If the environment does not fit the specification or cannot be put into a chosen state.
     """
     simulator = Simulator(spec.env_id if env is None else env)
-    spec.check_spaces(simulator.env.observation_space, simulator.env.action_space)
-    rng = np.random.default_rng(seed)
-    actions = np.array([simulator.random_actions(n_states, rng) for _ in range(HORIZON)])
-    start = simulator.states(n_states, rng)
-    # Signs show best where robots move as they do: perturbed velocities drown the small responses of a torso.
-    free_start = simulator.states(2 * n_states, rng, perturbed=False)
-    comparison = _Comparison(spec, simulator, start, actions, free_start)
+    spec.check_spaces(simulator.outer.observation_space, simulator.outer.action_space)
+    if mover is None:
+        simulator.require_shown_state()
+        mover = state_map_of_observation(spec)
+    comparison = Comparison(spec, simulator, mover, n_states, np.random.default_rng(seed), policy)
     results = []
     for k, record in enumerate(spec.generators):
         if k < len(spec.group.generators):
@@ -154,32 +200,47 @@ def check_spec(
     return tuple(results)
 
 
-class _Comparison:
-    """Three experiments, run once, with which those of every generator are compared.
+class Comparison:
+    """Experiments, run once, with which those of every generator are compared.
 
-    Random actions for `HORIZON` steps; random actions for one step in free flight; each actuator alone, and none, too.
+    Random actions for `HORIZON` steps; one step from wild states; random actions for one step in free flight; each
+    actuator alone, and none, too.
     """
 
     def __init__(
         self,
         spec: EnvSpec,
         simulator: Simulator,
-        start: Float[ndarray, "n size"],
-        actions: Float[ndarray, "T n action"],
-        free_start: Float[ndarray, "n_free size"],
+        mover: Mover,
+        n_states: int,
+        rng: np.random.Generator,
+        policy: Policy | None = None,
     ) -> None:
-        self.spec, self.simulator = spec, simulator
+        self.spec, self.simulator, self.mover = spec, simulator, mover
+        actions = np.array([simulator.random_actions(n_states, rng) for _ in range(HORIZON)])
+        start = met_states(simulator, n_states, rng, policy=policy)
+        # Signs show best where robots move as they do: perturbed velocities drown the small responses of a torso.
+        free_start = met_states(simulator, 2 * n_states, rng, policy=policy, perturbed=False)
+        # Wild states are always the same: whether a part is ever touched must not depend on the seed.
+        n_wild = N_WILD if simulator.size == simulator.n_state else N_WILD_DERIVED
+        wild = wild_states(simulator, n_wild, np.random.default_rng(0))
+        free_actions = np.resize(actions, (1, 2 * n_states, actions.shape[-1]))
+        n_actions = actions.shape[-1]
+        low, high = simulator.action_bounds
+        single = np.concatenate([np.zeros((1, n_actions)), np.diag(np.where(high != 0, high, low))])
+        few = free_start.take(np.tile(np.arange(min(N_ACTUATOR_STATES, 2 * n_states)), n_actions + 1))
+        singles = np.repeat(single, len(few) // (n_actions + 1), axis=0)[None]
         # Through the coordinates and back: both sides begin with quaternions of unit length.
-        start, free_start = (from_rep(spec.observation, to_rep(spec.observation, x)) for x in (start, free_start))
-        free_actions = np.resize(actions, (1, *free_start.shape[:1], actions.shape[-1]))
-        few, n_actions = free_start[:N_ACTUATOR_STATES], actions.shape[-1]
-        single = np.concatenate([np.zeros((1, n_actions)), np.diag(simulator.env.model.actuator_ctrlrange[:, 1])])
-        self.experiments = (
-            _Experiment(start, actions, is_free=False),
-            _Experiment(free_start, free_actions, is_free=True),
-            _Experiment(np.tile(few, (n_actions + 1, 1)), np.repeat(single, len(few), axis=0)[None], is_free=True),
+        unit = mover(simulator, Element((), (0.0,) * len(spec.group.lie_algebra)))
+        experiments = (
+            Experiment(start, actions),
+            Experiment(wild, np.array([simulator.random_actions(n_wild, np.random.default_rng(1))]), is_brief=True),
+            Experiment(free_start, free_actions, is_free=True),
+            Experiment(few, singles, is_free=True),
         )
+        self.experiments = tuple(experiment.moved(unit, np.eye(n_actions)) for experiment in experiments)
         self.rollouts = tuple(experiment.run(simulator) for experiment in self.experiments)
+        self.n_touching = touching(simulator, start) + touching(simulator, wild)
         blocks, slices = spec.observation.blocks, spec.observation.slices
         self.names = [f"{block.name}, coordinate {i}" for block in blocks for i in range(block.rep.size)]
         self.is_state = np.zeros(spec.obs_rep.size, dtype=bool)
@@ -188,28 +249,68 @@ class _Comparison:
 
     def check(self, name: str, g: Element, aligned_at: Element | None = None) -> GeneratorCheck:
         """Compare for the element ``g``; free flight is compared for another element of the same generator if given."""
-        rollout, image = self.rollouts[0], self.experiments[0].image(self.spec, g).run(self.simulator)
-        predicted, actual = self._coordinates(rollout, image, g)
-        rewards = np.abs(rollout.rewards - image.rewards)
+        state_map, control = self.mover(self.simulator, g), self.spec.action_rep.rho(g)
+        images = [e.moved(state_map, control).run(self.simulator) for e in self.experiments[:2]]
+        kept = [a.stable & b.stable for a, b in zip(self.rollouts, images, strict=False)]
+        n_unstable = sum(int((~mask).sum()) for mask in kept)
+        if not kept[0].any() or kept[0].mean() < MAX_UNSTABLE:
+            raise ValueError(
+                f"{self.spec}: the simulation blew up from {int((~kept[0]).sum())} of {len(kept[0])} states; "
+                "nothing can be said about the symmetry of an unstable simulation"
+            )
+        (rollout, image), (wild, wild_image) = (both_stable(*pair) for pair in zip(self.rollouts, images, strict=False))
+        seen, actual = self._coordinates(rollout, image, g)
+        rewards = [np.abs(rollout.rewards - image.rewards), np.abs(wild.rewards - wild_image.rewards)]
+        off = [(a.terminated != b.terminated).sum() for a, b in ((rollout, image), (wild, wild_image))]
+        single = np.concatenate([state_map.state_errors(rollout, image), state_map.state_errors(wild, wild_image)])
+        typical = np.median(single[:, 1])
+        errors = single[:, 0] / np.maximum(np.maximum(single[:, 1], SMALL_CHANGE * typical), 1e-300)
+        blocks_1 = self._block_incs(seen, actual, 1)
+        for block, error in self._block_incs(*self._coordinates(wild, wild_image, g), 1).items():
+            blocks_1[block] = max(blocks_1[block], error) if error >= EXACT > blocks_1[block] else blocks_1[block]
         alignment, least_aligned = min(
             [
-                *self._alignments_of_derived(predicted[1], actual[1]),
+                *self._alignments_of_derived(seen[1], actual[1]),
                 *self._alignments_in_free_flight(g if aligned_at is None else aligned_at),
             ]
         )
+        power = self._sensitivity(g, state_map, images)
         return GeneratorCheck(
             generator=name,
-            n_states=rollout.rewards.shape[1],
-            inc_1=self._inc(predicted, actual, 1, self.is_state),
-            inc_20=self._inc(predicted, actual, HORIZON, self.is_state),
-            blocks_1=self._block_incs(predicted, actual, 1),
-            blocks_20=self._block_incs(predicted, actual, HORIZON),
-            reward_max=float(rewards.max()),
-            reward_mean=float(rewards[0].mean()),
-            termination_mismatches=int((rollout.terminated != image.terminated).sum()),
+            n_states=int(kept[0].sum()),
+            inc_1=state_map.inc(rollout, image, 1),
+            inc_20=state_map.inc(rollout, image, HORIZON),
+            blocks_1=blocks_1,
+            blocks_20=self._block_incs(seen, actual, HORIZON),
+            reward_max=float(max(r.max(initial=0.0) for r in rewards)),
+            reward_mean=float(rewards[0][0].mean()),
+            termination_mismatches=int(sum(off)),
             alignment=alignment,
             least_aligned=least_aligned,
+            median_1=float(np.median(errors)),
+            tail_1=float(np.percentile(errors, TAIL)),
+            share_exact=float((errors < EXACT).mean()),
+            n_wild=int(kept[1].sum()),
+            n_unstable=n_unstable,
+            n_touching=self.n_touching,
+            unexercised=power.unexercised,
+            better=power.better,
+            remarks=self._remarks(rollout, wild),
         )
+
+    def _sensitivity(self, g: Element, state_map: StateMap, images: Sequence[Rollout]) -> Sensitivity:
+        tried = self.experiments[:3], self.rollouts[:3], images
+        return sensitivity(self.spec, self.simulator, state_map, g, *tried, self.is_state)
+
+    def _remarks(self, rollout: Rollout, wild: Rollout) -> tuple[str, ...]:
+        remarks = []
+        if not (rollout.terminated.any() or wild.terminated.any()):
+            remarks.append("no state was terminal")
+        if np.ptp(np.concatenate([rollout.rewards.ravel(), wild.rewards.ravel()])) == 0.0:
+            remarks.append("the reward is the same everywhere")
+        if self.n_touching == 0:
+            remarks.append("nothing touched anything")
+        return tuple(remarks)
 
     def _coordinates(self, rollout: Rollout, image: Rollout, g: Element) -> tuple[ndarray, ndarray]:
         layout = self.spec.observation
@@ -238,20 +339,23 @@ class _Comparison:
 
     def _alignments_in_free_flight(self, g: Element) -> list[tuple[float, str]]:
         """Correlations of predicted with actual changes of every coordinate, and of responses to every actuator."""
-        images = [experiment.image(self.spec, g).run(self.simulator) for experiment in self.experiments[1:]]
-        predicted, actual = self._coordinates(self.rollouts[1], images[0], g)
-        changes = predicted[1] - predicted[0], actual[1] - actual[0]
+        state_map, control = self.mover(self.simulator, g), self.spec.action_rep.rho(g)
+        images = [e.moved(state_map, control).run(self.simulator) for e in self.experiments[2:]]
+        changes = state_map.changes(self.rollouts[2], images[0])
+        kept = self.rollouts[2].stable & images[0].stable
         alignments = [
-            (_correlation(changes[0][:, i], changes[1][:, i]), self.names[i])
-            for i in np.flatnonzero(self.is_state).tolist()
+            (_correlation(changes[0][kept, i], changes[1][kept, i]), state_map.names[i])
+            for i in np.flatnonzero(state_map.counted).tolist()
         ]
-        n_actions = self.experiments[2].actions.shape[-1]
+        n_actions = self.experiments[3].actions.shape[-1]
         responses = [
-            x[1][:, self.is_state].reshape(n_actions + 1, -1) for x in self._coordinates(self.rollouts[2], images[1], g)
+            x[:, state_map.counted].reshape(n_actions + 1, -1) for x in state_map.ends(self.rollouts[3], images[1])
         ]
         predicted, actual = (response[1:] - response[0] for response in responses)
         return alignments + [
-            (_correlation(predicted[j], actual[j]), f"response to action {j}") for j in range(n_actions)
+            (_correlation(predicted[j], actual[j]), f"response to action {j}")
+            for j in range(n_actions)
+            if np.isfinite(predicted[j]).all() and np.isfinite(actual[j]).all()
         ]
 
 

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.mujoco
 def test_table_says_what_each_generator_does_and_how_exact_it_is(capsys):
     assert main(["--env", "Swimmer-v5", "--group", "Z2xZ2", "--states", "10"]) == 0
     text = capsys.readouterr().out
-    assert "Swimmer-v5 under Z2xZ2, 10 random states" in text
+    assert "Swimmer-v5 under Z2xZ2, 10 random states and 40 wild ones, 0 with contacts" in text
+    assert "l, b: nothing touched anything" in text
     left_right, front_back = text.splitlines()[4:6]
     assert left_right.startswith("l ")
     assert left_right.endswith("exact")
@@ -24,7 +25,7 @@ def test_table_says_what_each_generator_does_and_how_exact_it_is(capsys):
 
 def test_table_names_what_points_the_wrong_way(capsys):
     assert main(["--env", "Swimmer-v4", "--group", "paper-Z2", "--states", "40"]) == 0
-    assert "l points the wrong way: velocity of the first link" in capsys.readouterr().out
+    assert "l: wrong, the prediction for velocity of the first link" in capsys.readouterr().out
 
 
 def test_json_is_a_list_with_one_record_for_each_generator(capsys):

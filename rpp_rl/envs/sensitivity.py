@@ -1,0 +1,281 @@
+"""Would a check notice a mistake? Every sign is changed and numbers of one kind are exchanged, one mistake at a time.
+
+A changed sign is tried as the specification itself is: where it concerns positions, velocities or actions, the image of
+the state or action changes and is stepped anew; numbers that the environment derives from the state are compared with
+what was seen. A mistake is noticed when some coordinate, the reward or the end of episodes is predicted clearly worse
+than by the specification. Where it is not, that part was not exercised: an action that does nothing, a force that never
+acts, two numbers that are always equal. Rotations are changed by turning two of their axes round, since one changed
+sign makes no rotation of a rotation.
+
+A mistake that predicts clearly *better* refutes the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from rpp_rl.envs.coordinates import to_rep
+from rpp_rl.envs.simulator import Rollout, Simulator, States
+from rpp_rl.envs.spec import EXACT, EnvSpec
+from rpp_rl.envs.state_map import StateMap
+from rpp_rl.symmetry import Element
+
+STAGES = (2, 10)
+"""States of each kind in which a mistake is tried: first few, more if it went unnoticed."""
+CLEARLY = 3.0
+"""How much larger an error has to be, besides `NOTICED`, to be seen beside that of the specification."""
+NOTICED = 1e-8
+"""Smallest relative error by which a mistake counts as noticed; above what rounding makes of an exact symmetry."""
+MAX_EXCHANGES = 200
+"""Exchanges that are tried; of more of them some, evenly spread."""
+WRONG_WAY, RIGHT_WAY = 1.2, 0.6
+"""Relative errors of a coordinate's change in free flight: above the first a prediction is worse than none, below the
+second it is a good one. A mistake that turns the one into the other fits better."""
+
+
+class Experiment(NamedTuple):
+    """States, actions for some steps from each, and how these run.
+
+    Attributes:
+        start: The states.
+        actions: For each step an action for each state.
+        is_free: Whether in free flight, without contacts and limits.
+        is_brief: Whether a step is only one of the simulator's, in which what is pressed together stays so.
+    """
+
+    start: States
+    actions: Float[ndarray, "T n action"]
+    is_free: bool = False
+    is_brief: bool = False
+
+    def run(self, simulator: Simulator) -> Rollout:
+        """What happens."""
+        with ExitStack() as stack:
+            if self.is_free:
+                stack.enter_context(simulator.without_constraints())
+            if self.is_brief:
+                stack.enter_context(simulator.in_brief_steps())
+            return simulator.rollout(self.start, self.actions)
+
+    def moved(self, state_map: StateMap, control: Float[ndarray, "action action"]) -> Experiment:
+        """The image."""
+        return Experiment(state_map.image(self.start), self.actions @ control.T, self.is_free, self.is_brief)
+
+    def first(self, n: int) -> Experiment:
+        """One step from the first states."""
+        return Experiment(self.start.take(slice(n)), self.actions[:1, :n], self.is_free, self.is_brief)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What a check would not notice, and what fits better than the specification, in words."""
+
+    unexercised: tuple[str, ...]
+    better: tuple[str, ...]
+
+
+class _Mistake(NamedTuple):
+    """A change of one of the three maps, those of the state, of derived numbers and of the action.
+
+    Attributes:
+        kind: What is changed, in words.
+        part: The block in which, in words.
+        where: ``"state"``, ``"derived"`` or ``"action"``.
+        rows: The rows of the map that are replaced.
+        sources: By which rows.
+        sign: With which sign.
+    """
+
+    kind: str
+    part: str
+    where: str
+    rows: tuple[int, ...]
+    sources: tuple[int, ...]
+    sign: float
+
+    def applied(self, matrix: Float[ndarray, "m m"]) -> Float[ndarray, "m m"]:
+        """The map with the mistake in it."""
+        changed = matrix.copy()
+        changed[list(self.rows)] = self.sign * matrix[list(self.sources)]
+        return changed
+
+
+def sensitivity(
+    spec: EnvSpec,
+    simulator: Simulator,
+    state_map: StateMap,
+    g: Element,
+    experiments: Sequence[Experiment],
+    rollouts: Sequence[Rollout],
+    images: Sequence[Rollout],
+    is_state: Bool[ndarray, " rep"],
+) -> Sensitivity:
+    """Try all mistakes in the specification of one element of the group.
+
+    Args:
+        spec: The specification.
+        simulator: The environment.
+        state_map: How the element moves the state.
+        g: The element.
+        experiments: States met on the way, wild ones, and states in free flight.
+        rollouts: What happened in them.
+        images: What happened in the images of the first two kinds.
+        is_state: Which coordinates of the observation are positions and velocities.
+    """
+    trial = _Trial(spec, simulator, state_map, g, experiments, rollouts, images, is_state)
+    unexercised: dict[tuple[str, str], list[str]] = {}
+    better: dict[tuple[str, str], list[str]] = {}
+    for mistake, which in _mistakes(spec, simulator, state_map, is_state):
+        if not trial.notices(mistake):
+            unexercised.setdefault((mistake.kind, mistake.part), []).append(which)
+        elif trial.prefers(mistake):
+            better.setdefault((mistake.kind, mistake.part), []).append(which)
+    return Sensitivity(_in_words(unexercised), _in_words(better))
+
+
+def _in_words(mistakes: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
+    return tuple(f"{kind} {', '.join(which)} of {part}" for (kind, part), which in mistakes.items())
+
+
+class _Trial:
+    """The errors of the specification, remembered, and those of mistakes."""
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        simulator: Simulator,
+        state_map: StateMap,
+        g: Element,
+        experiments: Sequence[Experiment],
+        rollouts: Sequence[Rollout],
+        images: Sequence[Rollout],
+        is_state: Bool[ndarray, " rep"],
+    ) -> None:
+        self.spec, self.simulator, self.state_map = spec, simulator, state_map
+        self.experiments, self.rollouts = experiments, rollouts
+        self.derived = ~is_state
+        self.rho, self.control = spec.obs_rep.rho(g), spec.action_rep.rho(g)
+        self.known = {n: [self._errors(k, n, self.state_map, self.control) for k in range(3)] for n in STAGES}
+        self.shown = [self._shown(*pair) for pair in zip(rollouts, images, strict=False)]
+        free = self.known[STAGES[-1]][2]
+        self.is_exact = all(errors.max(initial=0.0) < EXACT for errors in self.known[STAGES[-1]])
+        self.goes_wrong = bool((free > WRONG_WAY).any())
+
+    def notices(self, mistake: _Mistake) -> bool:
+        """Whether some error becomes clearly larger."""
+        if mistake.where == "derived":
+            return self._notices_derived(mistake)
+        state_map, control = self._mistaken(mistake)
+        for n in STAGES:
+            for k in (2, 0, 1):
+                errors = self._errors(k, n, state_map, control)
+                if (errors > CLEARLY * self.known[n][k] + NOTICED).any():
+                    return True
+        return False
+
+    def prefers(self, mistake: _Mistake) -> bool:
+        """Whether a coordinate that pointed the wrong way in free flight now points the right way."""
+        if self.is_exact or not self.goes_wrong or mistake.where == "derived":
+            return False
+        n = STAGES[-1]
+        errors, known = self._errors(2, n, *self._mistaken(mistake)), self.known[n][2]
+        turned = (known > WRONG_WAY) & (errors < RIGHT_WAY)
+        return bool(turned.any()) and float(np.minimum(errors, 2).sum()) < float(np.minimum(known, 2).sum())
+
+    def _mistaken(self, mistake: _Mistake) -> tuple[StateMap, ndarray]:
+        if mistake.where == "action":
+            return self.state_map, mistake.applied(self.control)
+        m = self.state_map
+        return StateMap(m.layout, mistake.applied(m.matrix), m.task, m.counted), self.control
+
+    def _errors(self, k: int, n: int, state_map: StateMap, control: ndarray) -> Float[ndarray, " e"]:
+        """Relative errors of the changes of all coordinates, of derived numbers, the reward and terminations."""
+        rollout = self.rollouts[k].first(n)
+        image = self.experiments[k].first(n).moved(state_map, control).run(self.simulator)
+        stable = rollout.stable & image.stable
+        predicted, actual = (x[:, state_map.counted] for x in state_map.changes(rollout, image))
+        changes = _relative(predicted[stable], actual[stable])
+        if self.experiments[k].is_free:
+            # There are no contacts, so numbers derived from them and the rewards say nothing here.
+            return changes
+        derived = self._shown(rollout, image)
+        rewards = (r.rewards[0][stable, None] for r in (rollout, image))
+        terminations = (rollout.terminated[0] != image.terminated[0])[stable]
+        return np.concatenate([changes, _relative(*derived), _relative(*rewards), [terminations.any()]])
+
+    def _shown(self, rollout: Rollout, image: Rollout) -> tuple[Float[ndarray, "m e"], Float[ndarray, "m e"]]:
+        """Predicted and actual numbers that the environment derives from the state, of all steps and stable states."""
+        stable, layout = rollout.stable & image.stable, self.spec.observation
+        predicted, actual = (to_rep(layout, r.obs[1:, stable]).reshape(-1, layout.rep.size) for r in (rollout, image))
+        return (predicted @ self.rho.T)[:, self.derived], actual[:, self.derived]
+
+    def _notices_derived(self, mistake: _Mistake) -> bool:
+        """Numbers derived from the state are seen, so nothing has to be stepped."""
+        rows, sources = (np.searchsorted(np.flatnonzero(self.derived), x) for x in (mistake.rows, mistake.sources))
+        for predicted, actual in self.shown:
+            errors = _relative(mistake.sign * predicted[:, sources], actual[:, rows])
+            known = _relative(predicted[:, rows], actual[:, rows])
+            # Contacts are where an approximate symmetry breaks: that a mistake is worse at all has to do there.
+            if (errors > (CLEARLY if self.is_exact else 1.0) * known + NOTICED).any():
+                return True
+        return False
+
+
+def _relative(predicted: Float[ndarray, "n e"], actual: Float[ndarray, "n e"]) -> Float[ndarray, " e"]:
+    """For each coordinate the error relative to its values, 0 where nothing happens."""
+    scale = np.maximum(np.linalg.norm(predicted, axis=0), np.linalg.norm(actual, axis=0))
+    error = np.linalg.norm(predicted - actual, axis=0)
+    return np.divide(error, scale, out=np.zeros_like(error), where=scale > 0.0)
+
+
+def _mistakes(
+    spec: EnvSpec, simulator: Simulator, state_map: StateMap, is_state: Bool[ndarray, " rep"]
+) -> Iterator[tuple[_Mistake, str]]:
+    """All of them, each with the numbers that it concerns: changed signs, then exchanges within a block."""
+    signs: list[tuple[_Mistake, str]] = []
+    pairs: list[tuple[str, str, int, int, int]] = []
+    layouts = [(spec.observation, "derived", ~is_state)]
+    if simulator.shows_state:
+        layouts.append((state_map.layout, "state", state_map.counted))
+    for layout, where, counted in layouts:
+        for block, place in zip(layout.blocks, layout.slices, strict=True):
+            if not counted[place].all():
+                continue
+            if block.transform == "rotation_matrix":
+                signs += _turned_axes(block.name, where, place)
+                continue
+            # What is known to be zero for ever can have any sign.
+            known = simulator.zeros if where == "derived" and block.transform == "identity" else ()
+            rows = [row for row, index in enumerate(block.indices, place.start) if index not in known]
+            signs += [
+                (_Mistake("the sign of coordinate", block.name, where, (i,), (i,), -1.0), f"{i - place.start}")
+                for i in rows
+            ]
+            pairs += [(block.name, where, i, j, place.start) for i, j in combinations(rows, 2)]
+    n = spec.action.size
+    signs += [(_Mistake("the sign of number", "the action", "action", (i,), (i,), -1.0), f"{i}") for i in range(n)]
+    pairs += [("the action", "action", i, j, 0) for i, j in combinations(range(n), 2)]
+    yield from signs
+    step = max(1.0, len(pairs) / MAX_EXCHANGES)
+    for part, where, i, j, start in (pairs[int(k * step)] for k in range(int(len(pairs) / step))):
+        mistake = _Mistake("the exchange of coordinates", part, where, (i, j), (j, i), 1.0)
+        yield mistake, f"{i - start} and {j - start}"
+
+
+def _turned_axes(name: str, where: str, place: slice) -> Iterator[tuple[_Mistake, str]]:
+    """Two axes of the world, or of the body, turned round in each rotation matrix."""
+    for start in range(place.start, place.stop, 9):
+        for axis, letter in enumerate("xyz"):
+            pair = [k for k in range(3) if k != axis]
+            for side in ("world", "body"):
+                entries = [3 * k + m if side == "world" else 3 * m + k for k in pair for m in range(3)]
+                rows = tuple(start + entry for entry in entries)
+                yield _Mistake("the signs of two axes", name, where, rows, rows, -1.0), f"({side}, about {letter})"

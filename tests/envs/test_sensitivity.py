@@ -1,0 +1,193 @@
+"""A check is worth something only if it can fail: parts that nothing exercises are named, not called exact."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import gymnasium.envs.mujoco
+import numpy as np
+import pytest
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.envs.mujoco.ant_v5 import AntEnv
+from gymnasium.spaces import Box
+
+import envs_reps
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.envs.check import check_spec
+from rpp_rl.envs.simulator import Simulator, States
+from rpp_rl.symmetry import Group, cyclic, sign, trivial, vector
+
+pytestmark = pytest.mark.mujoco
+
+PENDULUMS = """<mujoco><option timestep="0.01"/><worldbody>{ground}
+  <body pos="0 -1 1"><joint name="a" axis="1 0 0" damping=".1"/><geom name="a" size=".1" pos="0 0 -.5"/></body>
+  <body pos="0 1 1"><joint name="b" axis="1 0 0" damping=".1"/><geom name="b" size=".1" pos="0 0 -.5"/></body>
+</worldbody><actuator>{motors}</actuator></mujoco>"""
+MOTORS = '<motor joint="a" gear="2"/><motor joint="b" gear="2"/>'
+GROUND = '<geom name="ground" type="plane" size="5 5 1" pos="0 0 .42"/>'
+Z2 = cyclic(2)
+
+
+class Pendulums(MujocoEnv):
+    """Two pendulums side by side that a mirror exchanges; observes angles, rates and the force on each ball."""
+
+    def __init__(self, path, n_actions=2, *, is_unstable=False):
+        self.is_unstable = is_unstable
+        super().__init__(str(path), 2, Box(-np.inf, np.inf, (6,), np.float64))
+        self.action_space = Box(-1.0, 1.0, (n_actions,), np.float32)
+
+    def step(self, action):
+        self.data.ctrl[: self.model.nu] = action[: self.model.nu]
+        if self.is_unstable and self.data.qpos[0] > 0.2:
+            self.data.qvel[:] = 1e100
+        self.do_simulation(self.data.ctrl, self.frame_skip)
+        return self._get_obs(), float(np.cos(self.data.qpos).sum()), bool(abs(self.data.qpos).max() > 3), False, {}
+
+    def reset_model(self):
+        noise = self.np_random.uniform(-0.5, 0.5, size=4)
+        self.set_state(self.init_qpos + noise[:2], self.init_qvel + noise[2:])
+        return self._get_obs()
+
+    def _get_obs(self):
+        return np.concatenate([self.data.qpos, self.data.qvel, self.data.cfrc_ext[1:, 5]])
+
+
+@pytest.fixture
+def pendulums(tmp_path):
+    def pendulums(ground=GROUND, motors=MOTORS, **kwargs):
+        path = tmp_path / "pendulums.xml"
+        path.write_text(PENDULUMS.format(ground=ground, motors=motors))
+        return Pendulums(path, **kwargs)
+
+    return pendulums
+
+
+def mirror(angle=1, *, n_actions=2, action=1, force=1):
+    """The exchange of the two, with the signs of angles, actions and forces."""
+    exchange, turned = vector(Z2), sign(Z2) * vector(Z2)
+    pick = {1: exchange, -1: turned}
+    observation = Layout(
+        (
+            Block("angles [rad]", (0, 1), pick[angle]),
+            Block("rates [rad/s]", (2, 3), pick[angle]),
+            Block("forces [N]", (4, 5), pick[force]),
+        )
+    )
+    actions = pick[action] if n_actions == 2 else pick[action] + trivial(Z2)
+    record = Generator("f", "the pendulums change places", keeps_reward=True)
+    return EnvSpec(
+        "Pendulums", "Z2", Z2, observation, Layout((Block("a", tuple(range(n_actions)), actions),)), (record,)
+    )
+
+
+def test_a_mirror_is_exact_when_everything_is_exercised(pendulums):
+    """Both maps are symmetries: the mirror image turns the other way round, the exchange does not."""
+    for angle in (1, -1):
+        (check,) = check_spec(mirror(angle, action=angle), pendulums(), n_states=10)
+        assert (check.verdict, check.unexercised, check.better) == ("exact", (), ())
+        assert check.n_touching > 5
+
+
+def test_forces_that_never_act_prove_nothing(pendulums):
+    """Without a ground the sign of the forces is anybody's guess, right or wrong."""
+    for force in (1, -1):
+        (check,) = check_spec(mirror(force=force), pendulums(ground=""), n_states=10)
+        assert check.agrees
+        assert check.verdict == "untested"
+        assert check.unexercised[0] == "the sign of coordinate 0, 1 of forces [N]"
+        assert "nothing touched anything" in check.remarks
+    (check,) = check_spec(mirror(force=-1), pendulums(), n_states=10)
+    assert check.verdict != "exact"
+
+
+def test_an_action_that_does_nothing_is_named(pendulums):
+    (check,) = check_spec(mirror(n_actions=3), pendulums(n_actions=3), n_states=10)
+    assert check.verdict == "untested"
+    assert check.unexercised == ("the sign of number 2 of the action",)
+
+
+def test_a_wrong_sign_of_the_actions_is_wrong(pendulums):
+    (check,) = check_spec(mirror(action=-1), pendulums(), n_states=10)
+    assert check.verdict == "wrong"
+    assert "response to action" in check.refutation
+
+
+def test_states_that_blow_up_are_dropped_and_counted(pendulums, capfd):
+    (check,) = check_spec(mirror(), pendulums(is_unstable=True), n_states=20)
+    assert check.n_unstable > 0
+    assert check.n_states < 20
+    assert np.isfinite(check.inc_20)
+    assert "unstable" not in capfd.readouterr().err
+
+
+class FreeAnt(AntEnv):
+    """The Ant whose motors have no range in the model: the bounds are the environment's."""
+
+    def __init__(self, path):
+        super().__init__(xml_file=str(path), include_cfrc_ext_in_observation=False)
+
+    def _set_action_space(self):
+        self.action_space = Box(-1.0, 1.0, (8,), np.float32)
+        return self.action_space
+
+
+@pytest.fixture
+def free_ant(tmp_path):
+    text = (Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "ant.xml").read_text()
+    path = tmp_path / "ant.xml"
+    path.write_text(re.sub(r'ctrllimited="true"|ctrlrange="[^"]*"', "", text))
+    env = FreeAnt(path)
+    assert not env.model.actuator_ctrlrange.any()
+    return env
+
+
+def test_motors_without_a_range_are_exercised(free_ant):
+    (check,) = check_spec(envs_reps.load("Ant-v4", "Z2"), free_ant, n_states=5)
+    assert check.verdict == "exact"
+
+
+def test_a_wrong_action_map_of_motors_without_a_range_is_refused(free_ant):
+    """Negative control: the identity as the mirror's map of the actions, once called exact."""
+    spec = envs_reps.load("Ant-v4", "Z2")
+    still = Layout((Block("torques", tuple(range(8)), 8 * trivial(spec.group)),))
+    (check,) = check_spec(dataclasses.replace(spec, action=still), free_ant, n_states=5)
+    assert check.verdict == "wrong"
+
+
+def test_the_verdict_does_not_depend_on_the_seed():
+    for env_id, verdict in (("Walker2d-v4", "approximate"), ("Hopper-v5", "weak")):
+        for seed in range(3):
+            (check,) = check_spec(envs_reps.load(env_id), n_states=30, seed=seed)
+            assert check.verdict == verdict
+            assert check.unexercised == check.better == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", envs_reps.env_ids())
+def test_every_part_of_the_shipped_specifications_is_exercised(env_id):
+    """Every changed sign and every exchange is noticed by the check itself, and none fits better."""
+    for name in envs_reps.variants(env_id):
+        if not name.startswith("paper-"):
+            for check in check_spec(envs_reps.load(env_id, name), n_states=60):
+                assert (check.unexercised, check.better) == ((), ()), (env_id, name, check.generator)
+
+
+def test_forces_on_welded_bodies_are_known_to_be_zero():
+    """MuJoCo counts them for the torso: 4 first links with 6 numbers each."""
+    simulator = Simulator("Ant-v5")
+    assert simulator.zeros == {27 + 6 * (body - 1) + i for body in (2, 5, 8, 11) for i in range(6)}
+    assert Simulator("Walker2d-v5").zeros == frozenset()
+
+
+def test_states_can_be_taken_apart():
+    states = States(np.arange(6.0).reshape(3, 2), {"command": np.arange(3.0)[:, None]})
+    assert len(states) == 3
+    assert states.take(np.array([2, 0])).task["command"].ravel().tolist() == [2.0, 0.0]
+
+
+def test_the_smallest_group_is_checked_too(pendulums):
+    group = Group("1", np.zeros((0, 1, 1)), np.zeros((0, 1, 1)))
+    one = trivial(group)
+    observation = Layout((Block("all", tuple(range(6)), 6 * one),))
+    spec = EnvSpec("Pendulums", "1", group, observation, Layout((Block("a", (0, 1), 2 * one),)), ())
+    assert check_spec(spec, pendulums(), n_states=2) == ()
