@@ -7,7 +7,7 @@ from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
-from rpp_rl.nn.prior import Prior, pathway_norms, pathways
+from rpp_rl.nn.prior import Prior, parameter_groups, pathway_norms, pathways, residual_decay
 from rpp_rl.nn.weights import Weights, shared_weights
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "hidden_rep",
     "merge",
     "nonlinearity",
+    "parameter_groups",
     "pathway_norms",
     "pathways",
+    "residual_decay",
     "shared_weights",
     "trunk",
 ]

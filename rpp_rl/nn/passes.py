@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from jaxtyping import Float
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise
+from rpp_rl.nn.norm import EPSILON, EquivariantLayerNorm
 from rpp_rl.nn.products import default_products
 from rpp_rl.nn.weights import Pair, Weights
 
 aten: Any = torch.ops.aten
 
 ROWS_AT_ONCE = 32
+MAX_MEMORIES = 4
+"""Most batch sizes for which a pass keeps memory."""
 
 
 class Pass(Protocol):
@@ -57,9 +60,12 @@ def make_pass(
         keep: Whether a backward pass can follow.
     """
     on_cpu = weights.parameters[0].device.type == "cpu"
-    alternating = all(isinstance(m, (RPPLinear, Pointwise)[i % 2]) for i, m in enumerate(trunk))
-    if on_cpu and alternating and len(trunk) > 0 and cast(Pointwise, trunk[1]).activation in _BACKWARD:
-        return ChainPass(weights, trunk, heads, keep=keep)
+    kinds = [type(module) for module in trunk]
+    with_norm = EquivariantLayerNorm in kinds
+    layer = [RPPLinear, EquivariantLayerNorm, Pointwise] if with_norm else [RPPLinear, Pointwise]
+    is_chain = bool(kinds) and kinds == layer * (len(kinds) // len(layer))
+    if on_cpu and is_chain and cast(Pointwise, trunk[-1]).activation in _BACKWARD:
+        return ChainPass(weights, trunk, heads, with_norm=with_norm, keep=keep)
     return AutogradPass(weights, function, keep=keep)
 
 
@@ -101,22 +107,55 @@ class AutogradPass:
         del self.y
 
 
+class Layer(NamedTuple):
+    """Memory for one hidden layer of one member.
+
+    Attributes:
+        before: What goes into the activation, shape ``(batch, size)``.
+        after: What comes out, in the same memory where the derivative can be had from it.
+        inverse_rms: What layer norm multiplied by, shape ``(batch, 1)``; of no rows without layer norm.
+    """
+
+    before: Tensor
+    after: Tensor
+    inverse_rms: Tensor
+
+
+class Memory(NamedTuple):
+    """What a pass over a batch of some size writes to.
+
+    Attributes:
+        hidden: By member and layer.
+        y: The outputs of all members.
+        scratch: Gradients of the inputs of the layers, shared by the members.
+        products: More of that size, for layer norm.
+    """
+
+    hidden: list[list[Layer]]
+    y: Tensor
+    scratch: list[Tensor]
+    products: list[Tensor]
+
+
 class ChainPass:
     """Passes through linear maps and functions of one number in turns, without autograd and with little new memory.
 
-    Members of an ensemble follow each other, because what one of them needs fits into the cache of a processor.
+    Each linear map may be followed by layer norm. Members of an ensemble follow each other, because what one of them
+    needs fits into the cache of a processor.
     """
 
-    def __init__(self, weights: Weights, trunk: Trunk, heads: Sequence[RPPLinear], *, keep: bool) -> None:
-        self.weights, self.keep = weights, keep
-        maps = [[cast(RPPLinear, layer)] for layer in list(trunk)[::2]]
+    def __init__(
+        self, weights: Weights, trunk: Trunk, heads: Sequence[RPPLinear], *, with_norm: bool, keep: bool
+    ) -> None:
+        self.weights, self.with_norm, self.keep = weights, with_norm, keep
+        maps = [[layer] for layer in trunk if isinstance(layer, RPPLinear)]
         number = {layer: index for index, layer in enumerate(weights.layers)}
         self.layers = [[number[layer] for layer in side_by_side] for side_by_side in (*maps, list(heads))]
-        self.activation = cast(Pointwise, trunk[1]).activation
+        self.activation = cast(Pointwise, trunk[-1]).activation
         self.has_members = heads[0].ensemble is not None
         self.n_members = heads[0].ensemble or 1
         self.made_of: list[Any] = []
-        self.batch_size = -1
+        self.memories: dict[int, Memory] = {}
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch in"], *, constant: bool = False) -> Float[Tensor, "*members batch out"]:
@@ -125,14 +164,17 @@ class ChainPass:
         self.x = x
         for whole, parts, dim in self.joined:
             torch.cat(parts, dim, out=whole)
-        for parameters, buffers, y in zip(self.parameters, self.hidden, self.outputs, strict=True):
+        outputs = self.memory.y.unbind() if self.has_members else [self.memory.y]
+        for parameters, layers, y in zip(self.parameters, self.memory.hidden, outputs, strict=True):
             h = x
-            for (_, transposed, bias), (before, after) in zip(parameters[:-1], buffers, strict=True):
-                _affine(bias, h, transposed, before)
-                h = _FORWARD[self.activation](before, after)
+            for (_, transposed, bias), layer in zip(parameters[:-1], layers, strict=True):
+                _affine(bias, h, transposed, layer.before)
+                if self.with_norm:
+                    _normalise(layer)
+                h = _FORWARD[self.activation](layer.before, layer.after)
             _, transposed, bias = parameters[-1]
             _affine(bias, h, transposed, y)
-        return self.y
+        return self.memory.y
 
     @torch.no_grad()
     def backward(self, grad: Float[Tensor, "*members batch out"]) -> None:
@@ -164,38 +206,57 @@ class ChainPass:
 
     def _gradients(self, member: int, g: Tensor, rows: Tensor | None = None) -> Iterator[tuple[int, Tensor, Tensor]]:
         """From the last layer to the first: its number, the gradient of its outputs, its input; for some rows only."""
-        buffers, n = self.hidden[member], len(g)
-        for layer in reversed(range(len(self.layers))):
-            yield layer, g, buffers[layer - 1][1][:n] if layer else self.x[:n]
-            if layer:
-                out = _product(g, self.parameters[member][layer][0], self.scratch[layer - 1][:n])
-                saved = buffers[layer - 1][0 if self.activation == "silu" else 1]
-                g = _BACKWARD[self.activation](out, saved[:n] if rows is None else saved.index_select(0, rows))
+        memory, n = self.memory, len(g)
+        for number in reversed(range(len(self.layers))):
+            if number == 0:
+                yield 0, g, self.x[:n]
+                return
+            layer = memory.hidden[member][number - 1]
+            yield number, g, layer.after[:n]
+            g = _product(g, self.parameters[member][number][0], memory.scratch[number - 1][:n])
+            if rows is not None:
+                layer = Layer(*(tensor.index_select(0, rows) if len(tensor) else tensor for tensor in layer))
+            saved = layer.before if self.activation == "silu" else layer.after
+            g = _BACKWARD[self.activation](g, saved[:n])
+            if self.with_norm:
+                g = _normalise_backward(g, layer.before[:n], layer.inverse_rms[:n], memory.products[number - 1][:n])
 
     def _prepare(self, batch_size: int) -> None:
         """Take the newest weights, and memory for a batch of this size."""
         if self.made_of is not self.weights.pairs:
             self.made_of = self.weights.pairs
             self.parameters = self._by_member()
-        if self.batch_size == batch_size:
-            return
-        self.batch_size = batch_size
+            self.memories.clear()
+            if self.keep:
+                self.buffers = self.weights.gradient_buffers()
+                self.grads = self._gradient_memory()
+        if batch_size not in self.memories:
+            if len(self.memories) == MAX_MEMORIES:
+                self.memories.clear()
+            self.memories[batch_size] = self._new_memory(batch_size)
+        self.memory = self.memories[batch_size]
+
+    def _new_memory(self, batch_size: int) -> Memory:
         like = self.parameters[0][0][0]
         sizes = [weight.shape[0] for weight, _, _ in self.parameters[0]]
 
-        def hidden() -> list[tuple[Tensor, Tensor]]:
-            pairs = [(like.new_empty(batch_size, n), like.new_empty(batch_size, n)) for n in sizes[:-1]]
-            return pairs if self.activation == "silu" else [(before, before) for before, _ in pairs]
+        def new() -> list[Tensor]:
+            return [like.new_empty(batch_size, n) for n in sizes[:-1]]
+
+        def hidden() -> list[Layer]:
+            before = new()
+            after = new() if self.with_norm or self.activation == "silu" else before
+            inverse_rms = [like.new_empty(batch_size if self.with_norm else 0, 1) for _ in before]
+            return [Layer(*tensors) for tensors in zip(before, after, inverse_rms, strict=True)]
 
         first = hidden()
-        self.hidden = [first, *(hidden() if self.keep else first for _ in range(self.n_members - 1))]
         members = (self.n_members,) if self.has_members else ()
-        self.y = like.new_empty(*members, batch_size, sizes[-1])
-        self.outputs = self.y.unbind() if members else [self.y]
-        if self.keep:
-            self.scratch = [like.new_empty(batch_size, n) for n in sizes[:-1]]
-            self.buffers = self.weights.gradient_buffers()
-            self.grads = self._gradient_memory()
+        return Memory(
+            hidden=[first, *(hidden() if self.keep else first for _ in range(self.n_members - 1))],
+            y=like.new_empty(*members, batch_size, sizes[-1]),
+            scratch=new() if self.keep else [],
+            products=new() if self.keep and self.with_norm else [],
+        )
 
     def _by_member(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
         """Weight, its transpose and bias of every layer of every member; layers side by side are joined."""
@@ -240,6 +301,20 @@ def _rows_that_count(grad: Tensor) -> Tensor:
     return counts.argsort(descending=True)[:n_rows]
 
 
+def _normalise(layer: Layer) -> None:
+    """Divide what goes into the activation by its root mean square, row by row."""
+    x, inverse_rms = layer.before, layer.inverse_rms
+    torch.linalg.vector_norm(x, dim=1, keepdim=True, out=inverse_rms)
+    inverse_rms.square_().mul_(1 / x.shape[1]).add_(EPSILON).rsqrt_()
+    x.mul_(inverse_rms)
+
+
+def _normalise_backward(g: Tensor, normalised: Tensor, inverse_rms: Tensor, products: Tensor) -> Tensor:
+    """(g - y mean(g y)) / rms(x) for y = x / rms(x), in place of ``g``."""
+    means = torch.mul(g, normalised, out=products).mean(1, keepdim=True)
+    return g.addcmul_(normalised, means, value=-1).mul_(inverse_rms)
+
+
 def _affine(bias: Tensor, x: Tensor, weight: Tensor, out: Tensor) -> None:
     """Put x W + b into ``out``."""
     if weight.shape[1] == 1:
@@ -258,8 +333,8 @@ def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 
 _FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relu": lambda before, after: before.relu_(),
-    "tanh": lambda before, after: before.tanh_(),
+    "relu": lambda before, after: torch.clamp_min(before, 0, out=after),
+    "tanh": lambda before, after: torch.tanh(before, out=after),
     "silu": lambda before, after: aten.silu.out(before, out=after),
 }
 _BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rpp_rl.sac import adam
 from rpp_rl.sac.device_replay import DeviceReplay
-from rpp_rl.sac.fast_update import FastUpdate
+from rpp_rl.sac.fast_update import FastUpdate, Numbers
 
 Step = Callable[[], dict[str, Tensor]]
 
@@ -24,9 +24,9 @@ N_WARM_UPS = 3
 class CapturedUpdate:
     """Gradient steps of `FastUpdate` on batches drawn on the device, captured once and replayed.
 
-    What changes between steps are numbers on the device: the rows of the buffer, the number of data that divides the
-    prior, and the learning rate. Everything else is fixed in the graph, which is captured anew if a setting of the
-    agent changes or tensors of its networks or optimisers are replaced, as by ``set_parameters``.
+    What changes between steps are numbers on the device: the rows of the buffer and `Numbers`. Everything else is fixed
+    in the graph, which is captured anew if a setting of the agent changes or tensors of its networks or optimisers are
+    replaced, as by ``set_parameters``.
 
     Args:
         update: The update.
@@ -47,40 +47,42 @@ class CapturedUpdate:
     ) -> None:
         self.update, self.buffer, self.batch_size = update, buffer, batch_size
         self.capture = capture or _cuda_graph
-        self.numbers = (torch.zeros((), device=buffer.device), torch.zeros((), device=buffer.device))
+        self.numbers = Numbers(*(torch.zeros((), device=buffer.device) for _ in Numbers._fields))
         self.tensors = [*update.policy.parameters(), *update.policy.buffers()]
         self.replay: DeviceReplay | None = None
         self.fixed: tuple[Any, ...] = ()
         self.n_warm_ups = 0
-        self.captured: dict[bool, Step] = {}
+        self.captured: dict[tuple[bool, bool], Step] = {}
         self.has_failed = False
 
     def is_for(self, update: FastUpdate, buffer: ReplayBuffer, batch_size: int) -> bool:
         """Whether this is what it was made for."""
         return self.update is update and self.buffer is buffer and self.batch_size == batch_size
 
-    def __call__(self, *, follow: bool) -> dict[str, Tensor] | None:
+    def __call__(self, *, with_actor: bool, follow: bool) -> dict[str, Tensor] | None:
         """One gradient step, and one of the target critics after it; returns the losses, or None if capturing failed.
 
         Args:
+            with_actor: Whether policy and temperature are stepped too.
             follow: Whether the target critics are moved too.
         """
         device = self.buffer.device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             try:
-                step = self._ready(follow=follow)
+                step = self._ready(with_actor=with_actor, follow=follow)
             except RuntimeError as error:
                 self._give_up(error)
                 return None
-            agent, (n_data, learning_rate) = self.update.agent, self.numbers
-            n_data.fill_(agent.n_prior_data)
-            learning_rate.fill_(agent.actor.optimizer.param_groups[0]["lr"])
+            agent = self.update.agent
+            self.numbers.n_data.fill_(agent.n_prior_data)
+            self.numbers.learning_rate.fill_(agent.actor.optimizer.param_groups[0]["lr"])
+            self.numbers.reward_scale.fill_(agent.reward_scale)
             losses = step()
             self.update.forget_weights()
             # The next step overwrites what this one returns.
             return {name: loss.clone() for name, loss in losses.items()}
 
-    def _ready(self, *, follow: bool) -> Step:
+    def _ready(self, *, with_actor: bool, follow: bool) -> Step:
         """The next step, after the transitions that it draws from have been copied."""
         if self.replay is None:
             self.replay = DeviceReplay(self.buffer)
@@ -90,10 +92,11 @@ class CapturedUpdate:
             self.fixed, self.captured, self.n_warm_ups = fixed, {}, 0
         if self.n_warm_ups < N_WARM_UPS:
             self.n_warm_ups += 1
-            return lambda: self._beside(follow=follow)
-        if follow not in self.captured:
-            self.captured[follow] = self.capture(lambda: self._step(follow=follow))
-        return self.captured[follow]
+            return lambda: self._beside(with_actor=with_actor, follow=follow)
+        key = (with_actor, follow)
+        if key not in self.captured:
+            self.captured[key] = self.capture(lambda: self._step(with_actor=with_actor, follow=follow))
+        return self.captured[key]
 
     def _give_up(self, error: RuntimeError) -> None:
         # What was made while capturing was never computed.
@@ -105,33 +108,34 @@ class CapturedUpdate:
             stacklevel=3,
         )
 
-    def _step(self, *, follow: bool) -> dict[str, Tensor]:
+    def _step(self, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         assert self.replay is not None
         self.update.numbers = self.numbers
         self.update.forget_weights()
         try:
-            losses = self.update(self.replay.draw(self.batch_size))
+            batch = self.update.agent.augmented(self.replay.draw(self.batch_size))
+            losses = self.update(batch, with_actor=with_actor)
             if follow:
                 self.update.follow_critic()
         finally:
             self.update.numbers = None
         return losses
 
-    def _beside(self, *, follow: bool) -> dict[str, Tensor]:
+    def _beside(self, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         """Make a step on a stream of its own, as the captured ones are."""
         if self.buffer.device.type != "cuda":
-            return self._step(follow=follow)
+            return self._step(with_actor=with_actor, follow=follow)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            losses = self._step(follow=follow)
+            losses = self._step(with_actor=with_actor, follow=follow)
         torch.cuda.current_stream().wait_stream(stream)
         return losses
 
     def _fixed(self) -> tuple[Any, ...]:
         """What is fixed in the graph: settings of the agent, and where everything lies that is read and written."""
         agent = self.update.agent
-        settings = (agent.tau, agent.gamma, agent.target_entropy, agent.max_grad_norm)
+        settings = (agent.tau, agent.gamma, agent.target_entropy, agent.max_grad_norm, agent.mirror_loss, agent.augment)
         ent_coef = agent.ent_coef_tensor if agent.log_ent_coef is None else agent.log_ent_coef
         places = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*self.tensors, ent_coef)]
         # Optimisers take another mapping when their state is loaded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
@@ -18,6 +18,7 @@ from rpp_rl.nn.prior import add_decays
 from rpp_rl.nn.products import fast_products
 from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.group_action import Images
 from rpp_rl.sac.networks import RPPCritic
 from rpp_rl.sac.squashed import SquashedSample
 
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from rpp_rl.sac.sac import RPPSAC
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
+
+
+class Numbers(NamedTuple):
+    """What changes between two steps, as numbers on the device.
+
+    Attributes:
+        n_data: The number of data that divides the prior.
+        learning_rate: That of all optimisers.
+        reward_scale: What rewards are divided by.
+    """
+
+    n_data: Tensor
+    learning_rate: Tensor
+    reward_scale: Tensor
 
 
 class FastUpdate:
@@ -39,8 +54,7 @@ class FastUpdate:
             parameters into them is noticed, and so are steps of their optimisers by others.
 
     Attributes:
-        numbers: The number of data that divides the prior and the learning rate as numbers on the device, in place of
-            the agent's own: what a step that is captured reads when it is replayed.
+        numbers: In place of the agent's own: what a step that is captured reads when it is replayed.
     """
 
     def __init__(self, agent: RPPSAC) -> None:
@@ -51,7 +65,7 @@ class FastUpdate:
         self.target_weights = Weights(self.target)
         self.target_parameters = list(self.target.parameters())
         self.step_counts: dict[nn.Module, list[int]] = {}
-        self.numbers: tuple[Tensor, Tensor] | None = None
+        self.numbers: Numbers | None = None
         self.pathways = {network: pathways(network) for network in (self.actor, self.critic)}
         actor, critic, target = self.actor, self.critic, self.target
         heads = [actor.mu, actor.log_std]
@@ -93,44 +107,77 @@ class FastUpdate:
             yield
 
     @torch.no_grad()
-    def __call__(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
-        """Step temperature, critics and actor on a batch; returns their losses, which nobody has read yet."""
+    def __call__(self, batch: ReplayBufferSamples, *, with_actor: bool = True) -> dict[str, Tensor]:
+        """Step the critics on a batch, and temperature and actor if asked for; returns losses that nobody has read."""
         self.refresh()
-        features = self._features(batch)
+        agent = self.agent
+        images = agent.group_action.images(batch.observations) if with_actor and agent.mirror_loss else None
+        actor_x, critic_x, target_x = self._features(batch, images, with_actor=with_actor)
         with fast_products():
-            return self._descend(batch, *features)
+            heads = self.actor_pass.forward(actor_x)
+            if not with_actor:
+                sample = SquashedSample(heads, self.actor.std, _noise(heads))
+                ent_coef = agent.ent_coef_tensor if agent.log_ent_coef is None else agent.log_ent_coef.detach().exp()
+                return self._step_critics(batch, critic_x, target_x, sample.actions, sample.log_prob, ent_coef)
+            return self._step_all(batch, critic_x, target_x, heads, images)
 
-    def _descend(
-        self, batch: ReplayBufferSamples, actor_x: Tensor, critic_x: Tensor, target_x: Tensor
+    def _step_all(
+        self, batch: ReplayBufferSamples, critic_x: Tensor, target_x: Tensor, heads: Tensor, images: Images | None
     ) -> dict[str, Tensor]:
+        """All networks, given the heads of the actor for observations, their images if there are any, and next ones."""
         agent, n = self.agent, len(batch.rewards)
-        heads = self.actor_pass.forward(actor_x)
-        noise = torch.cat([torch.randn(n, heads.shape[1] // 2, device=heads.device) for _ in range(2)])
-        sample = SquashedSample(heads, self.actor.std, noise)
+        both = heads if images is None else torch.cat([heads[:n], heads[2 * n :]])
+        noise = torch.cat([_noise(both[:n]) for _ in range(2)])
+        sample = SquashedSample(both, self.actor.std, noise)
         (actions_pi, next_actions), (log_prob, next_log_prob) = sample.actions.split(n), sample.log_prob.split(n)
         ent_coef, losses = self._step_ent_coef(log_prob)
-
-        next_q_values = self.target_pass.forward(torch.cat([target_x, next_actions], dim=1))
-        next_values = next_q_values.amin(0) - ent_coef * next_log_prob
-        discounts = agent.gamma if batch.discounts is None else batch.discounts
-        targets = batch.rewards + (1 - batch.dones) * discounts * next_values
-        errors = self.critic_pass.forward(torch.cat([critic_x, batch.actions], dim=1)) - targets
-        # The gradient of the loss ½ Σ_critics mean error²
-        self.critic_pass.backward(errors / n)
-        self._step(self.critic, agent.critic_prior, self.critic_weights)
+        losses |= self._step_critics(batch, critic_x, target_x, next_actions, next_log_prob, ent_coef)
 
         q_values = self.critic_pass.forward(torch.cat([critic_x, actions_pi], dim=1), constant=True)
         smallest = q_values.amin(0)
         # The gradients of the loss mean(ent_coef log π - min q)
         action_grad = self.critic_pass.input_gradient((q_values == smallest) * (-1.0 / n), first=critic_x.shape[1])
-        self.actor_pass.backward(sample.backward(action_grad, ent_coef / n))
+        heads_grad = sample.backward(action_grad, ent_coef / n)
+        if images is not None:
+            losses["mirror_loss"], mirror_grad = self._mirror_loss(heads[: 2 * n], images)
+            mirror_grad[:n] += heads_grad
+            heads_grad = mirror_grad
+        self.actor_pass.backward(heads_grad)
         self._step(self.actor, agent.actor_prior, self.actor_weights)
-        return {
-            **losses,
-            "critic_loss": 0.5 * errors.square().sum() / n,
-            "actor_loss": (ent_coef * log_prob - smallest).mean(),
-            "ent_coef": ent_coef,
-        }
+        return {**losses, "actor_loss": (ent_coef * log_prob - smallest).mean(), "ent_coef": ent_coef}
+
+    def _step_critics(
+        self,
+        batch: ReplayBufferSamples,
+        critic_x: Tensor,
+        target_x: Tensor,
+        next_actions: Tensor,
+        next_log_prob: Tensor,
+        ent_coef: Tensor,
+    ) -> dict[str, Tensor]:
+        agent, n = self.agent, len(batch.rewards)
+        next_q_values = self.target_pass.forward(torch.cat([target_x, next_actions], dim=1))
+        next_values = next_q_values.amin(0) - ent_coef * next_log_prob
+        discounts = agent.gamma if batch.discounts is None else batch.discounts
+        rewards = batch.rewards / (agent.reward_scale if self.numbers is None else self.numbers.reward_scale)
+        targets = rewards + (1 - batch.dones) * discounts * next_values
+        errors = self.critic_pass.forward(torch.cat([critic_x, batch.actions], dim=1)) - targets
+        # The gradient of the loss ½ Σ_critics mean error²
+        self.critic_pass.backward(errors / n)
+        self._step(self.critic, agent.critic_prior, self.critic_weights)
+        return {"critic_loss": 0.5 * errors.square().sum() / n}
+
+    def _mirror_loss(self, heads: Tensor, images: Images) -> tuple[Tensor, Tensor]:
+        """The mirror loss, and its gradient times its weight with respect to the heads of observations and images."""
+        n, n_actions = len(heads) // 2, heads.shape[1] // 2
+        means = heads[:, :n_actions].tanh()
+        slopes = 1 - means * means
+        difference = means[n:] - images.of_actions(means[:n])
+        factor = 2 * self.agent.mirror_loss / n
+        grad = torch.zeros_like(heads)
+        grad[:n, :n_actions] = -factor * images.back(difference) * slopes[:n]
+        grad[n:, :n_actions] = factor * difference * slopes[n:]
+        return difference.square().sum(1).mean(), grad
 
     @torch.no_grad()
     def follow_critic(self) -> None:
@@ -138,16 +185,23 @@ class FastUpdate:
         foreach._foreach_lerp_(self.target_parameters, self.critic_weights.merged_parameters(), self.agent.tau)
         polyak_update(self.agent.batch_norm_stats, self.agent.batch_norm_stats_target, 1.0)
 
-    def _features(self, batch: ReplayBufferSamples) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations and next ones for the actor, observations for the critics, next ones for the targets."""
+    def _features(
+        self, batch: ReplayBufferSamples, images: Images | None, *, with_actor: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """For the actor observations, images and next observations; observations for critics, next ones for targets.
+
+        Without the actor's step it needs next observations alone.
+        """
         for extractor in self.norms:
             extractor.update(batch.observations)
         n = len(batch.observations)
-        both = torch.cat([batch.observations, batch.next_observations]).float()
-        actor_x = self.extractors[0](both)
+        parts = [batch.observations, *([] if images is None else [images.observations]), batch.next_observations]
+        several = torch.cat(parts).float()
         if self.one_transform:
-            return actor_x, actor_x[:n], actor_x[n:]
-        return actor_x, self.extractors[1](both[:n]), self.extractors[2](both[n:])
+            x = self.extractors[0](several)
+            return (x if with_actor else x[-n:]), x[:n], x[-n:]
+        actor_x = self.extractors[0](several if with_actor else several[-n:])
+        return actor_x, self.extractors[1](several[:n]), self.extractors[2](several[-n:])
 
     def _step_ent_coef(self, log_prob: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The temperature before the step, and the loss of the step when it is learned."""
@@ -159,12 +213,13 @@ class FastUpdate:
         # The gradient of the loss mean(-log_ent_coef (log π + target entropy))
         agent.log_ent_coef.grad = -(log_prob.mean() + float(agent.target_entropy)).view(1)
         loss = (log_ent_coef * agent.log_ent_coef.grad).squeeze()
-        adam.step(agent.ent_coef_optimizer, learning_rate=self.numbers and self.numbers[1])
+        adam.step(agent.ent_coef_optimizer, learning_rate=None if self.numbers is None else self.numbers.learning_rate)
         return ent_coef, {"ent_coef_loss": loss}
 
     def _step(self, network: Any, prior: Prior, weights: Weights) -> None:  # noqa: ANN401
         """Descend the gradients that are there plus those of the prior, and make the weights anew."""
-        n_data, learning_rate = self.numbers or (self.agent.n_prior_data, None)
+        n_data = self.agent.n_prior_data if self.numbers is None else self.numbers.n_data
+        learning_rate = None if self.numbers is None else self.numbers.learning_rate
         decays = prior.decays(self.pathways[network], n_data)
         if self.agent.max_grad_norm is not None:
             add_decays(decays)
@@ -174,6 +229,11 @@ class FastUpdate:
         for parameter in weights.parameters:
             parameter.grad = None
         self._make(network, weights)
+
+
+def _noise(heads: Tensor) -> Tensor:
+    """Normal numbers, one for each action."""
+    return torch.randn(len(heads), heads.shape[1] // 2, device=heads.device)
 
 
 def _step_counts(optimizer: Optimizer) -> list[int]:

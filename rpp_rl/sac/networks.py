@@ -96,6 +96,7 @@ class RPPCritic(ContinuousCritic):
         hidden: str,
         mode: Mode,
         n_critics: int,
+        layer_norm: bool,
         options: Mapping[str, Any],
     ) -> None:
         BaseModel.__init__(
@@ -105,7 +106,13 @@ class RPPCritic(ContinuousCritic):
         self.n_critics = n_critics
         reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
         self.q_ensemble = RPPEMLP(
-            obs_rep + action_rep, trivial(obs_rep.group), reps, mode=mode, ensemble=n_critics, **options
+            obs_rep + action_rep,
+            trivial(obs_rep.group),
+            reps,
+            mode=mode,
+            layer_norm=layer_norm,
+            ensemble=n_critics,
+            **options,
         )
 
     def forward(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:

@@ -11,20 +11,28 @@ from torch import Tensor, nn
 
 from rpp_rl.nn import Prior, merge
 from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.group_action import Images
 
 if TYPE_CHECKING:
     from rpp_rl.sac.sac import RPPSAC
 
 
-def plain_update(agent: RPPSAC, batch: ReplayBufferSamples) -> dict[str, Tensor]:
+def plain_update(agent: RPPSAC, batch: ReplayBufferSamples, *, with_actor: bool = True) -> dict[str, Tensor]:
     """One gradient step of the temperature, the critics and the actor (arXiv:1812.05905); returns their losses.
 
     Args:
         agent: The agent.
         batch: Transitions from its replay buffer.
+        with_actor: Whether policy and temperature are stepped too.
     """
     for network in (agent.actor, agent.critic):
         cast(RPPFeatures, network.features_extractor).update(batch.observations)
+    if not with_actor:
+        ent_coef = agent.ent_coef_tensor if agent.log_ent_coef is None else agent.log_ent_coef.detach().exp()
+        critic_loss = _critic_loss(agent, batch, ent_coef)
+        _step(agent, agent.critic, critic_loss, agent.critic_prior)
+        return {"critic_loss": critic_loss.detach()}
+    images = agent.group_action.images(batch.observations) if agent.mirror_loss else None
     actions_pi, log_prob = agent.actor.action_log_prob(batch.observations)
     log_prob = log_prob.reshape(-1, 1)
     ent_coef, losses = _step_ent_coef(agent, log_prob.detach())
@@ -32,8 +40,21 @@ def plain_update(agent: RPPSAC, batch: ReplayBufferSamples) -> dict[str, Tensor]
     _step(agent, agent.critic, critic_loss, agent.critic_prior)
     q_values = torch.cat(agent.critic(batch.observations, actions_pi), dim=1)
     actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
-    _step(agent, agent.actor, actor_loss, agent.actor_prior)
-    return {**losses, "critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "ent_coef": ent_coef}
+    loss = actor_loss
+    if images is not None:
+        losses["mirror_loss"] = _mirror_loss(agent, batch, images)
+        loss = actor_loss + agent.mirror_loss * losses["mirror_loss"]
+    _step(agent, agent.actor, loss, agent.actor_prior)
+    losses |= {"critic_loss": critic_loss, "actor_loss": actor_loss, "ent_coef": ent_coef}
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _mirror_loss(agent: RPPSAC, batch: ReplayBufferSamples, images: Images) -> Float[Tensor, ""]:
+    """How far the mean action is from being equivariant (Yu, Turk & Liu 2018, arXiv:1801.08093)."""
+    actions, of_images = (
+        torch.tanh(agent.actor.get_action_dist_params(obs)[0]) for obs in (batch.observations, images.observations)
+    )
+    return (of_images - images.of_actions(actions)).square().sum(1).mean()
 
 
 @torch.no_grad()
@@ -53,7 +74,7 @@ def _critic_loss(agent: RPPSAC, batch: ReplayBufferSamples, ent_coef: Tensor) ->
         next_actions, next_log_prob = agent.actor.action_log_prob(batch.next_observations)
         next_q_values = torch.cat(agent.critic_target(batch.next_observations, next_actions), dim=1)
         next_values = next_q_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
-        targets = batch.rewards + (1 - batch.dones) * discounts * next_values
+        targets = batch.rewards / agent.reward_scale + (1 - batch.dones) * discounts * next_values
     q_values = agent.critic(batch.observations, batch.actions)
     return 0.5 * torch.stack([nn.functional.mse_loss(q, targets) for q in q_values]).sum()
 

@@ -12,9 +12,10 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_flattened
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.sac.policies import SACPolicy
+from torch import nn
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Mode, merge
+from rpp_rl.nn import Mode, merge, parameter_groups
 from rpp_rl.nn.linear import require_mode
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPActor, RPPCritic
@@ -41,10 +42,13 @@ class RPPSACPolicy(SACPolicy):
         hidden: Hidden representation: ``regular``, ``uniform`` or an expression such as ``"136*R + 30*V"``.
         activation: ``relu``, ``silu`` or ``tanh``.
         bilinear: Whether to use the paper's bilinear layer.
-        layer_norm: Whether to use equivariant layer norm.
+        layer_norm: Whether the critics have equivariant layer norm.
         normalize_obs: Whether to normalise observations by running statistics that commute with the group.
         head_scale: Factor on the fresh last layer of the actor; by default 0.01 with a symmetry and 1 without.
         std: Parametrisation of the standard deviation, ``exp`` or ``softplus``.
+        actor_residual_decay: Decoupled decay of the actor's residual pathway in ``rpp`` mode, see
+            `rpp_rl.nn.parameter_groups`; the optimiser is torch's AdamW then.
+        critic_residual_decay: The same for the critics.
         kwargs: Passed on to SB3's ``SACPolicy`` (``net_arch``, ``n_critics``, ``optimizer_kwargs``, ...). Adam is fused
             unless ``optimizer_kwargs`` say otherwise.
 
@@ -68,6 +72,8 @@ class RPPSACPolicy(SACPolicy):
         normalize_obs: bool = False,
         head_scale: float | None = None,
         std: Std = "exp",
+        actor_residual_decay: float | None = None,
+        critic_residual_decay: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         require_mode(mode)
@@ -95,6 +101,8 @@ class RPPSACPolicy(SACPolicy):
             "normalize_obs": normalize_obs,
             "head_scale": head_scale,
             "std": std,
+            "actor_residual_decay": actor_residual_decay,
+            "critic_residual_decay": critic_residual_decay,
         }
         if issubclass(kwargs.get("optimizer_class", torch.optim.Adam), torch.optim.Adam):
             kwargs["optimizer_kwargs"] = {"fused": True, **(kwargs.get("optimizer_kwargs") or {})}
@@ -114,10 +122,23 @@ class RPPSACPolicy(SACPolicy):
         self.actor, self.critic = self.make_actor(), self.make_critic()
         # Polyak averaging is linear, and so is W in the parameters: targets need W alone and cost what plain ones do.
         self.critic_target = cast(RPPCritic, merge(self.critic).requires_grad_(False))
-        for network in (self.actor, self.critic):
-            optimizer_class = cast(Any, self.optimizer_class)
-            network.optimizer = optimizer_class(network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            decay = self.rpp_kwargs[f"{name}_residual_decay"]
+            network.optimizer = self._make_optimizer(network, decay, lr_schedule(1))
         self.critic_target.set_training_mode(False)
+
+    def _make_optimizer(self, network: nn.Module, residual_decay: float | None, lr: float) -> torch.optim.Optimizer:
+        """The optimiser of a network, in whose steps the residual pathway decays."""
+        groups = parameter_groups(network, residual_decay)
+        kind = cast(Any, self.optimizer_class)
+        if len(groups) == 1:
+            return kind(network.parameters(), lr=lr, **self.optimizer_kwargs)
+        if kind not in (torch.optim.Adam, torch.optim.AdamW):
+            raise ValueError(
+                f"a residual pathway decays in the steps of Adam, got {kind.__name__}; set actor_residual_decay and "
+                "critic_residual_decay to null"
+            )
+        return torch.optim.AdamW(groups, lr=lr, **self.optimizer_kwargs)
 
     def set_training_mode(self, mode: bool) -> None:
         """Do nothing when the mode is as asked: SB3 asks at every step, and no layer here depends on the mode."""
@@ -146,6 +167,7 @@ class RPPSACPolicy(SACPolicy):
             self._action_box,
             net_arch=self.critic_kwargs["net_arch"],
             n_critics=self.critic_kwargs["n_critics"],
+            layer_norm=self.rpp_kwargs["layer_norm"],
             **self._typed(self.critic_mode),
         ).to(self.device)
 
@@ -168,7 +190,7 @@ class RPPSACPolicy(SACPolicy):
             "action_rep": action_rep,
             "hidden": hidden,
             "mode": mode,
-            "options": {key: own[key] for key in ("activation", "bilinear", "layer_norm")},
+            "options": {key: own[key] for key in ("activation", "bilinear")},
         }
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

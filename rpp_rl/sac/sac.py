@@ -7,6 +7,7 @@ import pathlib
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
@@ -15,35 +16,48 @@ from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Adam, AdamW
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Prior
+from rpp_rl.nn import Prior, residual_decay
 from rpp_rl.sac.captured import CapturedUpdate
 from rpp_rl.sac.fast_update import FastUpdate
+from rpp_rl.sac.group_action import GroupAction
 from rpp_rl.sac.networks import RPPActor, RPPCritic
 from rpp_rl.sac.policies import RPPSACPolicy
 from rpp_rl.sac.replay import filled, is_plain, sample, with_capacity
+from rpp_rl.sac.reward_scale import add_rewards, no_returns, reward_scale
 
-EXACT_RESIDUAL_VAR, INEXACT_RESIDUAL_VAR = 1e-5, 0.1
-"""Prior variances of residual weights under a symmetry that holds exactly in the simulator, and one that does not."""
+REWARD_ERROR = 0.3
+"""What a symmetry that changes the reward counts as at least, as an error of the dynamics would."""
+UNKNOWN_ERROR = 1.0
+"""What a symmetry counts as that nobody has measured."""
 
 
 class RPPSAC(SAC):
     """SAC with residual pathway priors; every feature of SB3's ``SAC`` but gSDE works as there.
 
-    The negative log prior of both pathways, divided by the number of data, is part of the loss of actor and critics.
-    The number of data is the number of transitions in the replay buffer, unless ``prior_n_data`` fixes it.
+    In ``rpp`` mode the residual pathways decay in every step of the optimisers (see `rpp_rl.nn.parameter_groups`), the
+    faster the more exact the symmetry is. The paper's own prior is there too: with variances given, the negative log
+    density of Gaussians is part of the losses, divided by the number of transitions in the replay buffer unless
+    ``prior_n_data`` fixes that number.
 
     Args:
         policy: ``"RPPPolicy"``.
         env: The environment, or its id.
-        actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no prior.
-        actor_residual_var: Prior variance of the actor's residual weights; None for no prior; ``"auto"`` for 1e-5 if
-            the specification says that its symmetry is exact, and 0.1 if not. Residual variances count in ``rpp`` mode
-            only: alone, a pathway is no residual.
-        critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no prior.
-        critic_residual_var: Prior variance of the critics' residual weights; None or ``"auto"`` as above.
+        actor_residual_decay: Decay of the actor's residual pathway, relative to the learning rate; None for none;
+            ``"auto"`` for `rpp_rl.nn.residual_decay` of the specification's measured error.
+        critic_residual_decay: The same for the critics.
+        policy_delay: Updates of the critics for one of the policy and of the temperature.
+        scale_rewards: Whether the updates see rewards divided by the scale of the returns, see
+            `rpp_rl.sac.reward_scale`.
+        augment: Whether every sampled transition is moved by a random element of the specification's group.
+        mirror_loss: Weight of a term of the actor's loss: the squared difference between the mean action for a state
+            moved by a random element and the mean action moved by it, summed over the action; 0 for none.
+        actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no Gaussian.
+        actor_residual_var: Prior variance of the actor's residual weights; None for no Gaussian.
+        critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no Gaussian.
+        critic_residual_var: Prior variance of the critics' residual weights; None for no Gaussian.
         prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
         max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
         compile: Whether updates on a GPU are captured as one graph, with a copy of the replay buffer there; where that
@@ -52,8 +66,8 @@ class RPPSAC(SAC):
         kwargs: Passed on to ``stable_baselines3.SAC``.
 
     Raises:
-        ValueError: If a prior variance is not positive, the policy is not built of RPP layers, or observations are
-            normalised by ``VecNormalize``.
+        ValueError: If a setting is out of its range, a group is needed and missing, the policy is not built of RPP
+            layers, or observations are normalised by ``VecNormalize``.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**SAC.policy_aliases, "RPPPolicy": RPPSACPolicy}
@@ -69,10 +83,16 @@ class RPPSAC(SAC):
         policy: str | type[RPPSACPolicy] = "RPPPolicy",
         env: GymEnv | str | None = None,
         *,
+        actor_residual_decay: float | Literal["auto"] | None = "auto",
+        critic_residual_decay: float | Literal["auto"] | None = "auto",
+        policy_delay: int = 1,
+        scale_rewards: bool = False,
+        augment: bool = False,
+        mirror_loss: float = 0.0,
         actor_equiv_var: float | None = None,
-        actor_residual_var: float | Literal["auto"] | None = "auto",
+        actor_residual_var: float | None = None,
         critic_equiv_var: float | None = None,
-        critic_residual_var: float | Literal["auto"] | None = "auto",
+        critic_residual_var: float | None = None,
         prior_n_data: int | None = None,
         max_grad_norm: float | None = None,
         compile: bool = True,
@@ -80,17 +100,28 @@ class RPPSAC(SAC):
         _init_setup_model: bool = True,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
+        if policy_delay < 1 or mirror_loss < 0:
+            raise ValueError(f"expected policy_delay >= 1 and mirror_loss >= 0, got {policy_delay} and {mirror_loss}")
+        self.policy_delay, self.scale_rewards = policy_delay, scale_rewards
+        self.augment, self.mirror_loss = augment, mirror_loss
         self.actor_equiv_var = actor_equiv_var
-        self.actor_residual_var = _variance(actor_residual_var, policy_kwargs)
+        self.actor_residual_var = actor_residual_var
         self.critic_equiv_var = critic_equiv_var
-        self.critic_residual_var = _variance(critic_residual_var, policy_kwargs)
+        self.critic_residual_var = critic_residual_var
         self.prior_n_data = prior_n_data
         self.max_grad_norm = max_grad_norm
         self.compile = compile
         self._update: FastUpdate | None = None
         self._captured: CapturedUpdate | None = None
         self._losses = _Losses()
+        self._group_action: GroupAction | None = None
+        policy_kwargs = {
+            **(policy_kwargs or {}),
+            "actor_residual_decay": _decay(actor_residual_decay, policy_kwargs),
+            "critic_residual_decay": _decay(critic_residual_decay, policy_kwargs),
+        }
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
+        self.return_statistics = no_returns(self.n_envs)
         if _init_setup_model:
             self._setup_model()
 
@@ -120,6 +151,8 @@ class RPPSAC(SAC):
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
+        if self.augment or self.mirror_loss:
+            _ = self.group_action  # refuse a missing specification before anything is learned
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces.
@@ -143,16 +176,18 @@ class RPPSAC(SAC):
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
         for step in range(gradient_steps):
-            self._losses.add(self._step(batch_size, follow=step % self.target_update_interval == 0))
+            with_actor = (self._n_updates + step) % self.policy_delay == 0
+            follow = step % self.target_update_interval == 0
+            self._losses.add(self._step(batch_size, with_actor=with_actor, follow=follow))
         self._n_updates += gradient_steps
 
-    def _step(self, batch_size: int, *, follow: bool) -> dict[str, Tensor]:
-        """One gradient step of all networks and, if asked for, one of the target critics; returns the losses."""
+    def _step(self, batch_size: int, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
+        """One gradient step of the critics, and of policy and target critics if asked for; returns the losses."""
         update = self._fast_update
         captured = self._captured_update(update, batch_size)
-        losses = None if captured is None else captured(follow=follow)
+        losses = None if captured is None else captured(with_actor=with_actor, follow=follow)
         if losses is None:
-            losses = update(self._sample(batch_size))
+            losses = update(self._sample(batch_size), with_actor=with_actor)
             if follow:
                 update.follow_critic()
         return losses
@@ -169,7 +204,31 @@ class RPPSAC(SAC):
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None
-        return sample(self.replay_buffer, batch_size, self._vec_normalize_env)
+        return self.augmented(sample(self.replay_buffer, batch_size, self._vec_normalize_env))
+
+    def augmented(self, batch: ReplayBufferSamples) -> ReplayBufferSamples:
+        """The batch, with its transitions moved by random elements of the group if they are to be."""
+        return self.group_action.move(batch) if self.augment else batch
+
+    @property
+    def group_action(self) -> GroupAction:
+        """How the specification's group acts on batches.
+
+        Raises:
+            ValueError: If there is no specification, or its group cannot act on them.
+        """
+        if self._group_action is None:
+            if self.policy.symmetry is None:
+                raise ValueError(
+                    "augment and mirror_loss need policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
+                )
+            self._group_action = GroupAction(self.policy.symmetry).to(self.device)
+        return self._group_action
+
+    @property
+    def reward_scale(self) -> float:
+        """What the updates divide rewards by."""
+        return reward_scale(self.return_statistics) if self.scale_rewards else 1.0
 
     @property
     def _fast_update(self) -> FastUpdate:
@@ -200,10 +259,10 @@ class RPPSAC(SAC):
 
     def __getstate__(self) -> dict[str, Any]:
         # The parts of the update share memory, which copies and pickles of them would not; it is made anew.
-        return {**vars(self), "_update": None, "_captured": None}
+        return {**vars(self), "_update": None, "_captured": None, "_group_action": None}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_update", "_captured", "_losses"]
+        return [*super()._excluded_save_params(), "_update", "_captured", "_losses", "_group_action"]
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Save the transitions of the replay buffer as an SB3 replay buffer that is full with them."""
@@ -242,32 +301,41 @@ class RPPSAC(SAC):
                 f"step {self.num_timesteps}: the environment returned an observation or a reward that is no finite "
                 "number; nothing was learned from it"
             )
+        self.return_statistics = add_rewards(self.return_statistics, reward, dones, self.gamma)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
 
-def _variance(given: float | Literal["auto"] | None, policy_kwargs: dict[str, Any] | None) -> float | None:
-    """The residual variance that was given or, if it was left open, one that trusts the symmetry as far as it holds."""
+def _decay(given: float | Literal["auto"] | None, policy_kwargs: dict[str, Any] | None) -> float | None:
+    """The decay that was given or, if it was left open, one that trusts the symmetry as far as it holds."""
     if given != "auto":
         return given
-    spec = (policy_kwargs or {}).get("spec")
-    is_exact = spec is None or EnvSpec.from_dict(spec).is_exact
-    return EXACT_RESIDUAL_VAR if is_exact else INEXACT_RESIDUAL_VAR
+    kwargs = policy_kwargs or {}
+    is_adam = kwargs.get("optimizer_class", Adam) in (Adam, AdamW)
+    if kwargs.get("spec") is None or kwargs.get("mode", "rpp") != "rpp" or not is_adam:
+        return None
+    return residual_decay(measured_error(EnvSpec.from_dict(kwargs["spec"])))
+
+
+def measured_error(spec: EnvSpec) -> float:
+    """The largest error of a generator in one step, relative to the state's change, as the prior counts it."""
+    errors = [UNKNOWN_ERROR if record.inc_1 is None else record.inc_1 for record in spec.generators]
+    kept = [0.0 if record.keeps_reward else REWARD_ERROR for record in spec.generators]
+    return max([0.0, *errors, *kept])
 
 
 class _Losses:
     """Sums of what updates return, on their device: reading a number waits for the computation of it."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.sums: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, losses: dict[str, Tensor]) -> None:
         for key, value in losses.items():
-            self.sums[key] = self.sums[key] + value if key in self.sums else value
-        self.count += 1
+            total, count = self.sums.get(key, (torch.zeros_like(value), 0))
+            self.sums[key] = (total + value, count + 1)
 
     def means(self) -> dict[str, float]:
         """The means since the last call."""
-        means = {key: float(value) / self.count for key, value in self.sums.items()}
-        self.sums, self.count = {}, 0
+        means = {key: float(total) / count for key, (total, count) in self.sums.items()}
+        self.sums = {}
         return means

@@ -113,7 +113,7 @@ def train(agent, n, *, capture, learning_rates=(3e-4, 1e-3)):
                 optimizer.param_groups[0]["lr"] = learning_rates[step >= n // 2]
         follow = step % 3 != 2
         if capture is not None:
-            captured(follow=follow)
+            captured(with_actor=True, follow=follow)
             continue
         replay.follow(agent.num_timesteps)
         update(replay.draw(BATCH))
@@ -161,7 +161,7 @@ def changed(agent, change):
     counts = []
     for _ in range(2):
         for _ in range(N_WARM_UPS + 2):
-            captured(follow=True)
+            captured(with_actor=True, follow=True)
         counts.append(len(captures))
         change(agent)
     return counts
@@ -208,7 +208,7 @@ def test_an_optimiser_without_its_state_is_warmed_up_before_it_is_captured(monke
     captured = CapturedUpdate(agent._fast_update, agent.replay_buffer, BATCH, watched)
     for _ in range(2):
         for _ in range(N_WARM_UPS + 2):
-            captured(follow=True)
+            captured(with_actor=True, follow=True)
         agent.set_parameters(copy.deepcopy(fresh))
     assert steps, "control: optimisers make their own first step"
     assert not any(steps)
@@ -224,9 +224,9 @@ def test_after_a_failure_training_goes_on_with_one_warning():
     agent = make_agent()
     captured = CapturedUpdate(agent._fast_update, agent.replay_buffer, BATCH, failing)
     for _ in range(N_WARM_UPS):
-        assert captured(follow=True) is not None
+        assert captured(with_actor=True, follow=True) is not None
     with pytest.warns(UserWarning, match=r"cannot be captured .* does not try\): operation not permitted$"):
-        assert captured(follow=True) is None
+        assert captured(with_actor=True, follow=True) is None
     assert captured.has_failed
     assert agent._fast_update.critic_weights.is_stale or not agent._fast_update.step_counts
     assert agent._fast_update.target_weights.is_stale
@@ -241,7 +241,7 @@ def test_other_optimisers_are_not_captured(policy_kwargs):
     agent = make_agent(**policy_kwargs)
     captured = CapturedUpdate(agent._fast_update, agent.replay_buffer, BATCH, lambda step: step)
     with pytest.warns(UserWarning, match="with these options is not made for it"):
-        assert captured(follow=True) is None
+        assert captured(with_actor=True, follow=True) is None
 
 
 def test_on_a_cpu_nothing_is_captured():
@@ -274,9 +274,9 @@ def test_training_on_a_gpu_survives_a_capture_that_waits_for_it():
 
     captured = CapturedUpdate(agent._fast_update, agent.replay_buffer, BATCH, waiting)
     for _ in range(N_WARM_UPS):
-        captured(follow=True)
+        captured(with_actor=True, follow=True)
     with pytest.warns(UserWarning, match="cannot be captured"):
-        captured(follow=True)
+        captured(with_actor=True, follow=True)
     agent.compile = False
     agent.train(3, BATCH)
     assert torch.isfinite(parameters(agent)).all()

@@ -16,6 +16,7 @@ from torch.nn.utils import parameters_to_vector
 import envs_reps
 from rpp_rl.nn import Weights
 from rpp_rl.nn.passes import AutogradPass
+from rpp_rl.nn.prior import Decay
 from rpp_rl.sac import RPPSAC, adam
 from rpp_rl.sac.plain_update import plain_follow_critic, plain_update
 from rpp_rl.sac.squashed import SquashedSample, log_std_of
@@ -67,8 +68,10 @@ def update(agent, n, *, fast, seed=1):
         if fast:
             agent.train(gradient_steps=1, batch_size=64)
         else:
-            plain_update(agent, agent.replay_buffer.sample(64))
+            batch = agent.augmented(agent.replay_buffer.sample(64))
+            plain_update(agent, batch, with_actor=agent._n_updates % agent.policy_delay == 0)
             plain_follow_critic(agent)
+            agent._n_updates += 1
     return parameters(agent)
 
 
@@ -83,6 +86,12 @@ KINDS = {
     "tanh": {"activation": "tanh", "settings": {"max_grad_norm": 0.5}},
     "bilinear": {"hidden": "16*R + 8*V", "bilinear": True},
     "normalised": {"layer_norm": True, "normalize_obs": True},
+    "normalised, silu": {"layer_norm": True, "activation": "silu"},
+    "delayed": {"layer_norm": True, "settings": {"policy_delay": 2, "scale_rewards": True}},
+    "augmented": {"mode": "mlp", "settings": {"augment": True}},
+    "augmented quaternion": {"env_id": "Ant-v4", "mode": "mlp", "settings": {"augment": True}},
+    "mirror loss": {"mode": "mlp", "settings": {"mirror_loss": 1.0}},
+    "strong decay": {"settings": {"actor_residual_decay": 30.0, "critic_residual_decay": 100.0}},
     "fixed temperature": {"settings": {"ent_coef": 0.2}},
     "other optimiser": {"optimizer_class": torch.optim.RMSprop},
 }
@@ -251,7 +260,7 @@ def test_steps_are_those_of_adam_with_the_prior_in_the_gradient(options):
             for parameter in parameters:
                 parameter.grad = torch.randn_like(parameter)
             if is_ours:
-                adam.step(optimizer, [(parameters[:1], 0.5)])
+                adam.step(optimizer, [Decay(parameters[:1], 0.5)])
             else:
                 parameters[0].grad.add_(parameters[0].detach(), alpha=0.5)
                 optimizer.step()
