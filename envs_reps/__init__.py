@@ -18,6 +18,7 @@ MODULES = MappingProxyType(
         for robot in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
         for version in (4, 5)
     }
+    | {"rpp_rl/AntCommand-v0": "antcommand"}
 )
 """Which module of this package describes an environment; a module is imported when one of its robots is asked for."""
 

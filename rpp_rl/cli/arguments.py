@@ -19,6 +19,8 @@ FLAGS = {
     "env": ("--env",),
     "policy_only": ("--policy-only",),
     "group": ("--group",),
+    "augment": ("--augment",),
+    "mirror_loss": ("--mirror-loss",),
     "spec": ("--spec",),
     "env_kwargs": ("--env-kwargs",),
     "n_timesteps": ("-n", "--n-timesteps"),
@@ -48,7 +50,7 @@ TEXT = {
     "log_folder": "FOLDER",
     "tensorboard_log": "FOLDER",
 }
-SWITCHES = {"policy_only", "strict_float32", "compile", "save_replay_buffer", "equal_parameters"}
+SWITCHES = {"policy_only", "augment", "strict_float32", "compile", "save_replay_buffer", "equal_parameters"}
 MAPPINGS = {"env_kwargs"}
 
 RESUMABLE = {"n_timesteps", "device", "compile", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}

@@ -61,7 +61,15 @@ class SACConfig(Settings):
     train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
     gradient_steps: int = setting(1, "updates per round and environment; -1 for as many as steps", at_least=-1)
     ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
-    target_entropy: float | Literal["auto"] = setting("auto", "entropy to keep; 'auto' is minus the number of actions")
+    target_entropy: float | Literal["auto", "half"] = setting(
+        "auto", "entropy to keep; 'auto' is minus the number of actions, 'half' is half of that"
+    )
+    policy_delay: int = setting(1, "updates of the critics for one of the policy", at_least=1)
+    scale_rewards: bool = setting(False, "divide rewards by the running scale of the returns")
+    augment: bool = setting(False, "move every sampled transition by a random element of the group")
+    mirror_loss: float = setting(
+        0.0, "weight of the squared difference between actions for mirrored states and mirrored actions", at_least=0
+    )
     max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
     optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
 
@@ -70,18 +78,27 @@ class SACConfig(Settings):
     activation: Literal["relu", "silu", "tanh"] = setting("relu", "nonlinearity of the hidden layers")
     hidden: str = setting("regular", "hidden representation: regular, uniform, or an expression like 136*R + 30*V")
     bilinear: bool = setting(False, "add the paper's bilinear layer")
-    layer_norm: bool = setting(False, "add equivariant layer normalisation")
+    layer_norm: bool = setting(False, "equivariant layer norm in the critics")
     normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
     head_scale: float | None = setting(
-        None, "factor on the fresh last layer of the actor; absent for 0.01 with a symmetry and 1 without", at_least=0
+        None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0
     )
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
-    actor_equiv_var: float | None = setting(None, "prior variance of the actor's equivariant pathway; null for none")
-    actor_residual_var: float | Literal["auto"] | None = setting(
-        "auto", "that of its residual pathway; null for none, auto for 1e-5 if the symmetry is exact and 0.1 if not"
+    actor_residual_decay: float | Literal["auto"] | None = setting(
+        "auto",
+        "decay of the actor's residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry as "
+        "far as it was measured to hold, null for none",
+        at_least=0,
     )
-    critic_equiv_var: float | None = setting(None, "prior variance of the critics' equivariant pathway; null for none")
-    critic_residual_var: float | Literal["auto"] | None = setting("auto", "that of their residual pathway, as above")
+    critic_residual_decay: float | Literal["auto"] | None = setting(
+        "auto", "the same for the critics' residual pathway", at_least=0
+    )
+    actor_equiv_var: float | None = setting(
+        None, "variance of the paper's Gaussian prior in the loss for the actor's equivariant pathway; null for none"
+    )
+    actor_residual_var: float | None = setting(None, "that for its residual pathway")
+    critic_equiv_var: float | None = setting(None, "that for the critics' equivariant pathway")
+    critic_residual_var: float | None = setting(None, "that for their residual pathway")
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )

@@ -44,7 +44,7 @@ class RPPSACPolicy(SACPolicy):
         bilinear: Whether to use the paper's bilinear layer.
         layer_norm: Whether the critics have equivariant layer norm.
         normalize_obs: Whether to normalise observations by running statistics that commute with the group.
-        head_scale: Factor on the fresh last layer of the actor; by default 0.01 with a symmetry and 1 without.
+        head_scale: Factor on the fresh last layer of the actor; by default 0.01 (SB3's is 1).
         std: Parametrisation of the standard deviation, ``exp`` or ``softplus``.
         actor_residual_decay: Decoupled decay of the actor's residual pathway in ``rpp`` mode, see
             `rpp_rl.nn.parameter_groups`; the optimiser is torch's AdamW then.
@@ -148,9 +148,7 @@ class RPPSACPolicy(SACPolicy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> RPPActor:
         """A fresh actor on the policy's device."""
         own = self.rpp_kwargs
-        head_scale = own["head_scale"]
-        if head_scale is None:
-            head_scale = 1.0 if self.mode == "mlp" else 0.01
+        head_scale = 0.01 if own["head_scale"] is None else own["head_scale"]
         return RPPActor(
             self.observation_space,
             self._action_box,

@@ -1,0 +1,50 @@
+"""AntCommand-v0: the Ant that follows commands, with observations in the axes of its torso.
+
+The group and the action are those of `envs_reps.ant`. Vectors in the axes of the torso turn with it, and so does the
+commanded velocity: under r the legs exchange their parts and the command turns by a quarter, under f left and right are
+exchanged in both. Angular velocities are axial. The world does not occur in the observation, and following a turned command
+by turned legs earns the same.
+
+The placebo is D4 with one mistake, the signs of the ankles: a group of the same size that the simulator refutes.
+"""
+
+from envs_reps.ant import ANKLE_ACTIONS, ANKLE_SIGNS, D4, HIP_ACTIONS, LEFT_RIGHT, LEGS, QUARTER_TURN, P, R, V
+from rpp_rl.envs import Block, EnvSpec, Generator, Layout
+from rpp_rl.symmetry import Rep, cyclic
+
+ENV_ID = "rpp_rl/AntCommand-v0"
+
+
+def _layouts(ankles: Rep) -> tuple[Layout, Layout]:
+    hips = LEGS * P
+    observation = (
+        Block("torso height [m]", (0,), R),
+        Block("direction of gravity, body axes [1]", (1, 2, 3), V + R),
+        Block("torso velocity, body axes [m/s]", (4, 5, 6), V + R),
+        Block("torso angular velocity, body axes [rad/s]", (7, 8, 9), (V + R) * P),
+        Block("hip angles [rad]", (10, 12, 14, 16), hips),
+        Block("ankle angles [rad]", (11, 13, 15, 17), ankles),
+        Block("hip rates [rad/s]", (18, 20, 22, 24), hips),
+        Block("ankle rates [rad/s]", (19, 21, 23, 25), ankles),
+        Block("commanded velocity, body axes [m/s]", (26, 27), V),
+    )
+    actions = (Block("hip torques [1]", HIP_ACTIONS, hips), Block("ankle torques [1]", ANKLE_ACTIONS, ankles))
+    return Layout(observation), Layout(actions)
+
+
+EVIDENCE = (
+    Generator("r", f"{QUARTER_TURN}, and the command turns with the legs", True, 4.1e-16, 1.5e-13, 6.7e-15, 0),
+    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 3.3e-16, 9.4e-14, 3.8e-15, 0),
+)
+PLACEBO_EVIDENCE = (
+    Generator("r", "as in D4, with the signs of the ankles left out", False, 0.73, 0.46, 0.47, 711),
+    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 4.6e-16, 1.5e-13, 2.6e-14, 0),
+)
+
+_full = EnvSpec(ENV_ID, "D4", D4, *_layouts(ANKLE_SIGNS), EVIDENCE)
+SPECS = (
+    _full,
+    _full.restrict("Z4", [(0,)], cyclic(4)),
+    _full.restrict("Z2", [(1,)], cyclic(2)),
+    EnvSpec(ENV_ID, "placebo-D4", D4, *_layouts(LEGS), PLACEBO_EVIDENCE),
+)

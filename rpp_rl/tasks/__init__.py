@@ -1,0 +1,5 @@
+"""Tasks of this package's own, under Gymnasium's ids ``rpp_rl/...``."""
+
+from rpp_rl.tasks.registration import register_tasks
+
+__all__ = ["register_tasks"]
