@@ -1,9 +1,9 @@
 """AntCommand-v0: the Ant that follows commands, with observations in the axes of its torso.
 
 The group and the action are those of `envs_reps.ant`. Vectors in the axes of the torso turn with it, and so does the
-commanded velocity: under r the legs exchange their parts and the command turns by a quarter, under f left and right are
-exchanged in both. Angular velocities are axial. The world does not occur in the observation, and following a turned command
-by turned legs earns the same.
+commanded velocity: under r the legs exchange their parts and the command turns by a quarter, under f left and right
+are exchanged in both. Angular velocities are axial. The world does not occur in the observation, and following a turned
+command by turned legs earns the same.
 
 The placebo is D4 with one mistake, the signs of the ankles: a group of the same size that the simulator refutes.
 """

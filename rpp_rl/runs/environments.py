@@ -28,6 +28,7 @@ from rpp_rl.io.tensor_file import SUFFIX
 from rpp_rl.nn.products import set_strict_float32
 from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.sac.config import SACConfig
+from rpp_rl.tasks import register_tasks
 
 
 def derived_seed(seed: int, *path: int) -> int:
@@ -50,6 +51,7 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
     if multiprocessing.parent_process() is not None:
         # Ctrl-C reaches all processes of a terminal; only the main one may act on it, and it still needs this one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    register_tasks()
     _check_known(env_id)
     if ":" in env_id and "" not in sys.path:
         sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does

@@ -86,8 +86,8 @@ class SACConfig(Settings):
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
     actor_residual_decay: float | Literal["auto"] | None = setting(
         "auto",
-        "decay of the actor's residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry as "
-        "far as it was measured to hold, null for none",
+        "decay of the actor's residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry "
+        "as far as it was measured to hold, null for none",
         at_least=0,
     )
     critic_residual_decay: float | Literal["auto"] | None = setting(

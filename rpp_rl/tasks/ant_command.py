@@ -1,7 +1,7 @@
 """The Ant under command: walk with the velocity that is asked for, in any direction relative to the body.
 
-This is how legged robots are trained: observations in body axes, a command for every episode, a reward for following it.
-Unlike in Gymnasium's Ant, which runs in one direction of the world, directions that the symmetry of the body links occur
+This is how legged robots are trained: observations in body axes, a command for every episode, a reward for following
+it. Gymnasium's Ant runs in one direction of the world; here all directions that the symmetry of the body links occur
 equally often.
 """
 
@@ -44,7 +44,8 @@ class AntCommandEnv(MujocoEnv, EzPickle):
 
     with the velocity v in the horizontal axes of the torso, the command c and the angular velocity ω_z about its upward
     axis: 0.14 for standing still and 1 for following without turning. Speed and direction of the command are drawn
-    uniformly at the begin of an episode, which ends as that of Gymnasium's Ant, when the torso leaves a range of heights.
+    uniformly at the start of an episode, which ends as that of Gymnasium's Ant, when the torso leaves a range of
+    heights.
 
     Args:
         speed_range: Slowest and fastest command [m/s].
