@@ -20,7 +20,8 @@ from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 from rpp_rl.sac import RPPSACPolicy
 
 KIND = "an agent of rpp_rl"
-VERSION = 1
+VERSION = 2
+"""In version 1 the coefficients of equivariant maps were those of orthonormal bases."""
 PREFIX = "policy."
 
 
@@ -65,6 +66,7 @@ def read_agent(path: Path, device: str) -> TrainedAgent:
             space_from_dict(_mapping(document, "action_space")),
             {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()},
             device,
+            version=document["version"],
         )
         env_id, log_ent_coef = env["id"], document["log_ent_coef"]
         _check_environment(policy, env_id)

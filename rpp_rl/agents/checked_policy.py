@@ -15,6 +15,7 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.nn import of_version
 from rpp_rl.sac import RPPSACPolicy
 
 POLICY_TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -69,6 +70,8 @@ def build_policy(
     action_space: Box,
     weights: Mapping[str, Tensor],
     device: str,
+    *,
+    version: int,
 ) -> RPPSACPolicy:
     """A policy with given weights.
 
@@ -78,6 +81,7 @@ def build_policy(
         action_space: What it does.
         weights: Its state dict.
         device: Where to put it.
+        version: That of the layers in the state dict, see `rpp_rl.nn.of_version`.
 
     Raises:
         AgentError: If arguments, spaces and weights do not fit each other, or they ask for more memory than any
@@ -89,7 +93,7 @@ def build_policy(
     with refusing("the agent's settings make no networks", *kinds):
         policy = RPPSACPolicy(observation_space, action_space, _no_schedule, **kwargs)
     _check_weights(policy.state_dict(), weights)
-    policy.load_state_dict(weights)
+    policy.load_state_dict(of_version(policy, weights, version))
     policy.set_training_mode(False)
     return policy.to(get_device(device))
 

@@ -15,6 +15,7 @@ import json
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +43,7 @@ DEFAULTS = {
     for name, parameter in inspect.signature(kind).parameters.items()
 } | {"net_arch": [256, 256]}
 """What an argument that is not in the file was."""
-HARMLESS = {"use_sde", "optimizer_kwargs"}
+HARMLESS = {"use_sde", "optimizer_kwargs", "actor_residual_decay", "critic_residual_decay"}
 """Arguments that change nothing about how the networks act."""
 
 
@@ -77,7 +78,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> TrainedAgent:
     with refusing(path, ValueError):
         weights = _tensors(members["policy.pth"], "policy.pth")
         observation_space, action_space = (_space(data, key) for key in ("observation_space", "action_space"))
-        policy = build_policy(kwargs, observation_space, action_space, weights, device)
+        policy = build_policy(kwargs, observation_space, action_space, weights, device, version=_version(weights))
         variables = _tensors(members["pytorch_variables.pth"], "pytorch_variables.pth")
     log_ent_coef = variables.get("log_ent_coef", torch.zeros(0)).detach()
     env_id = None if policy.symmetry is None else policy.symmetry.env_id
@@ -153,7 +154,14 @@ def _tensors(data: bytes, name: str) -> dict[str, Tensor]:
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
             raise AgentError(f"{name}: expected tensors by name")
-        return dict(tensors)
+        return tensors
+
+
+def _version(weights: dict[str, Tensor]) -> int:
+    """The version of the layers in a state dict, which torch saves beside the tensors."""
+    metadata = vars(weights).get("_metadata") if isinstance(weights, OrderedDict) else None
+    entries = list(metadata.values()) if isinstance(metadata, dict) else []
+    return 2 if {"version": 2} in entries else 1
 
 
 def _run_pickles(path: Path, device: str) -> SACPolicy:

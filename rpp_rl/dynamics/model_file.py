@@ -12,9 +12,11 @@ from torch import Tensor
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.io.tensor_file import SUFFIX, read_weights, write_weights
+from rpp_rl.nn import of_version
 
 KIND = "a transition model"
-VERSION = 1
+VERSION = 2
+"""In version 1 the coefficients of equivariant maps were those of orthonormal bases."""
 
 MODEL_FILE = f"model{SUFFIX}"
 """Name of the model in the folder of a run."""
@@ -76,7 +78,7 @@ def read_model(
     try:
         with torch.random.fork_rng([]):
             model = TransitionModel(EnvSpec.from_dict(document["spec"]), **document["settings"])
-        model.load_state_dict(weights)
+        model.load_state_dict(of_version(model, weights, document["version"]))
         about = document["about"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} holds no model that this rpp_rl can make: {error}") from error

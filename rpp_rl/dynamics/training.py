@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
-from rpp_rl.nn import Prior, RPPLinear, pathways
+from rpp_rl.nn import Prior, pathways
 from rpp_rl.nn.products import fast_products
 
 PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
@@ -83,7 +83,7 @@ class Trainer:
         """
         learning_rate = self.learning_rate * (1 + math.cos(math.pi * self.epoch / self.n_epochs)) / 2
         for group in self.optimizer.param_groups:
-            group["lr"].fill_(group["scale"] * learning_rate)
+            group["lr"].fill_(learning_rate)
         losses = [self._step(index).clone() for index in self._order()]
         row = float(torch.stack(losses).mean()), self.test_loss()
         if not math.isfinite(row[0]):
@@ -202,25 +202,11 @@ def rollout_loss(
 
 
 def _adam(model: nn.Module, device: torch.device) -> torch.optim.Adam:
-    """Adam with its state in place from the start, because a captured step cannot make it.
-
-    Entries of an orthonormal basis are small where the group is large. Coefficients take steps as much larger, so that
-    a weight moves as far in one step of the equivariant pathway as in one of a plain network.
-    """
-    scales = dict.fromkeys(model.parameters(), 1.0)
-    for layer in model.modules():
-        if isinstance(layer, RPPLinear) and layer.equiv_weight is not None and layer.equiv_bias is not None:
-            for parameter, size in (
-                (layer.equiv_weight, layer.rep_out.size * layer.rep_in.size),
-                (layer.equiv_bias, layer.rep_out.size),
-            ):
-                scales[parameter] = math.sqrt(size / max(parameter.shape[-1], 1))
-    groups = [
-        {"params": [p for p in scales if scales[p] == scale], "lr": torch.zeros((), device=device), "scale": scale}
-        for scale in sorted(set(scales.values()))
-    ]
-    optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
-    for parameter in model.parameters():
+    """Adam with its state in place from the start, because a captured step cannot make it."""
+    parameters = list(model.parameters())
+    learning_rate = torch.zeros((), device=device)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=device.type == "cuda")
+    for parameter in parameters:
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device),
             "exp_avg": torch.zeros_like(parameter),

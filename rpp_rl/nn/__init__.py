@@ -3,7 +3,7 @@
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
-from rpp_rl.nn.linear import Mode, RPPLinear
+from rpp_rl.nn.linear import Mode, RPPLinear, of_version
 from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
@@ -26,6 +26,7 @@ __all__ = [
     "hidden_rep",
     "merge",
     "nonlinearity",
+    "of_version",
     "parameter_groups",
     "pathway_norms",
     "pathways",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -179,6 +180,20 @@ class RPPLinear(nn.Module):
             f"{self.rep_in.name} -> {self.rep_out.name}, group={self.rep_in.group}, mode={self.mode}, {ensemble}"
             f"n_equiv={n_equiv}, n_residual={n_residual}"
         )
+
+
+def of_version(module: nn.Module, state: Mapping[str, Tensor], version: int) -> OrderedDict[str, Tensor]:
+    """A state dict for ``module.load_state_dict`` that says its version, which plain mappings of tensors do not.
+
+    Args:
+        module: What is going to load it.
+        state: The tensors by name.
+        version: That of the layers when they were saved, see `RPPLinear`.
+    """
+    versioned = OrderedDict(state)
+    metadata = {name: {"version": version} for name, _ in module.named_modules()}
+    vars(versioned)["_metadata"] = metadata
+    return versioned
 
 
 def _scale(tensors: dict[str, Any], name: str, factor: Tensor) -> None:

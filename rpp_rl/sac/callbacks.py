@@ -17,7 +17,9 @@ class SymmetryCallback(BaseCallback):
     each generator g of the specification (0: equivariant; 0.7: unrelated; 1: the opposite).
     ``rpp/actor_residual_ratio`` and ``rpp/critic_residual_ratio`` are the norm of the residual parameters over that of
     both pathways.
-    ``rpp/actor_prior_energy`` and ``rpp/critic_prior_energy`` are the negative log priors as the loss counts them.
+    ``rpp/actor_residual_decay`` and ``rpp/critic_residual_decay`` are the decays of the residual pathways.
+    ``rpp/actor_prior_energy`` and ``rpp/critic_prior_energy`` are the negative log Gaussian priors as the loss counts
+    them.
 
     Args:
         log_freq: Environment steps between two records.
@@ -49,6 +51,7 @@ class SymmetryCallback(BaseCallback):
         ):
             equiv, residual = pathway_norms(module)
             self.logger.record(f"rpp/{name}_residual_ratio", residual / max(np.hypot(equiv, residual), 1e-12))
+            self.logger.record(f"rpp/{name}_residual_decay", policy.rpp_kwargs[f"{name}_residual_decay"] or 0.0)
             energy = float(prior.energy(module).detach()) / agent.n_prior_data
             self.logger.record(f"rpp/{name}_prior_energy", energy)
         spec = policy.symmetry

@@ -80,9 +80,7 @@ class SACConfig(Settings):
     bilinear: bool = setting(False, "add the paper's bilinear layer")
     layer_norm: bool = setting(False, "equivariant layer norm in the critics")
     normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
-    head_scale: float | None = setting(
-        None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0
-    )
+    head_scale: float | None = setting(None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0)
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
     actor_residual_decay: float | Literal["auto"] | None = setting(
         "auto",

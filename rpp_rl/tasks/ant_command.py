@@ -73,9 +73,7 @@ class AntCommandEnv(MujocoEnv, EzPickle):
         payload: float = 0.0,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        EzPickle.__init__(
-            self, speed_range, ctrl_cost_weight, healthy_z_range, reset_noise_scale, payload, **kwargs
-        )
+        EzPickle.__init__(self, speed_range, ctrl_cost_weight, healthy_z_range, reset_noise_scale, payload, **kwargs)
         if not 0 < speed_range[0] <= speed_range[1]:
             raise ValueError(f"speed_range: expected two positive speeds in order, got {speed_range}")
         if not payload >= 0:
