@@ -11,9 +11,9 @@ from numpy import ndarray
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor, nn
 
+from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.layout import Block
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.envs.transform import from_rep, to_rep
 
 
 class GroupAction(nn.Module):
@@ -127,7 +127,10 @@ def _lifted(spec: EnvSpec, block: Block, matrix: Float[ndarray, "rep rep"]) -> F
     # Each image is known up to its sign; those of sums of two corners tell which signs go together.
     sums = from_rep(single, to_rep(single, corners[0] + corners[1:]) @ matrix.T) * np.sqrt(2)
     for i in range(1, 4):
-        together, apart = (np.abs(columns[0] + s * columns[i]) for s in (1, -1))
-        if np.abs(apart - np.abs(sums[i - 1])).max() < np.abs(together - np.abs(sums[i - 1])).max():
+        together, apart = (
+            min(np.abs(columns[0] + side * columns[i] - sign * sums[i - 1]).max() for sign in (1, -1))
+            for side in (1, -1)
+        )
+        if apart < together:
             columns[i] *= -1
     return columns.T

@@ -41,8 +41,9 @@ def add_rewards(
     dones: Bool[ndarray, " n_envs"],
     gamma: float,
 ) -> ReturnStatistics:
-    """The statistics after one more step of all environments (Welford's update)."""
-    returns = gamma * np.asarray(statistics["returns"]) + rewards
+    """The statistics after one more step of all environments (Welford's update); another number of them begins anew."""
+    are_the_same = len(statistics["returns"]) == len(rewards)
+    returns = gamma * np.asarray(statistics["returns"] if are_the_same else 0.0) + rewards
     count = statistics["count"] + len(returns)
     delta = returns.mean() - statistics["mean"]
     weight = len(returns) / count

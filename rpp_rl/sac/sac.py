@@ -121,7 +121,7 @@ class RPPSAC(SAC):
             "critic_residual_decay": _decay(critic_residual_decay, policy_kwargs),
         }
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
-        self.return_statistics = no_returns(self.n_envs)
+        self.return_statistics = no_returns(1)
         if _init_setup_model:
             self._setup_model()
 

@@ -110,7 +110,8 @@ def train(agent, n, *, capture, learning_rates=(3e-4, 1e-3)):
             add(agent, 30, seed=1)
         for optimizer in (agent.actor.optimizer, agent.critic.optimizer, agent.ent_coef_optimizer):
             if optimizer is not None:
-                optimizer.param_groups[0]["lr"] = learning_rates[step >= n // 2]
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rates[step >= n // 2]
         follow = step % 3 != 2
         if capture is not None:
             captured(with_actor=True, follow=follow)

@@ -92,7 +92,7 @@ def test_merging_keeps_the_outputs(mode, rng):
 def test_plain_mode_has_the_networks_of_sb3():
     from stable_baselines3.sac.policies import SACPolicy
 
-    policy, _ = make_policy("Ant-v4", mode="mlp", head_scale=None)
+    policy, _ = make_policy("Ant-v4", mode="mlp", head_scale=1.0)
     torch.manual_seed(0)
     reference = SACPolicy(policy.observation_space, policy.action_space, lambda _: 3e-4, net_arch=[64, 64])
     assert [p.shape for p in policy.actor.parameters()] == [p.shape for p in reference.actor.parameters()]

@@ -14,6 +14,7 @@ from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.vec_env import VecNormalize
 
 import envs_reps
+from rpp_rl.nn import pathways
 from rpp_rl.sac import RPPSAC, SymmetryCallback
 
 pytestmark = pytest.mark.mujoco
@@ -74,11 +75,46 @@ def test_same_seed_same_agent():
     assert torch.equal(parameters(make_agent().learn(80)), parameters(make_agent().learn(80)))
 
 
-@pytest.mark.parametrize(("env", "expected"), [("Ant-v4", 1e-5), ("HalfCheetah-v4", 0.1)])
-def test_residual_variances_trust_a_symmetry_as_far_as_it_holds(env, expected):
+@pytest.mark.parametrize(("env", "expected"), [("Ant-v4", 3.0), ("HalfCheetah-v4", 3.0 / (1 + 0.3 / 0.03))])
+def test_residual_pathways_decay_the_faster_the_better_the_symmetry_holds(env, expected):
     policy_kwargs = {"spec": envs_reps.load(env).to_dict(), "net_arch": [16]}
-    agent = RPPSAC(env=env, policy_kwargs=policy_kwargs, critic_residual_var=3.0, **SMALL)
-    assert (agent.actor_prior.residual_var, agent.critic_prior.residual_var) == (expected, 3.0)
+    agent = RPPSAC(env=env, policy_kwargs=policy_kwargs, critic_residual_decay=7.0, **SMALL)
+    decays = [network.optimizer.param_groups[1]["weight_decay"] for network in (agent.actor, agent.critic)]
+    assert decays == [pytest.approx(expected, rel=0.02), 7.0]
+    assert {id(p) for p in agent.actor.optimizer.param_groups[1]["params"]} == {
+        id(p) for p in pathways(agent.actor).residual
+    }
+
+
+@pytest.mark.parametrize("mode", ["mlp", "emlp"])
+def test_a_single_pathway_does_not_decay(mode):
+    policy_kwargs = {"spec": envs_reps.load("Ant-v4").to_dict(), "net_arch": [16], "mode": mode}
+    agent = RPPSAC(env="Ant-v4", policy_kwargs=policy_kwargs, **SMALL)
+    assert [len(network.optimizer.param_groups) for network in (agent.actor, agent.critic)] == [1, 1]
+
+
+def test_decay_keeps_the_agent_symmetric():
+    ratios = []
+    for decay in (300.0, None):
+        agent = make_agent(actor_residual_decay=decay, critic_residual_decay=decay)
+        agent.set_logger(configure(None, []))
+        agent.learn(150, callback=SymmetryCallback(log_freq=140))
+        ratios.append(agent.logger.name_to_value["rpp/critic_residual_ratio"])
+    assert ratios[0] < 0.5 * ratios[1]
+
+
+def test_policy_is_updated_every_second_time_if_delayed():
+    agent = make_agent(policy_delay=2)
+    agent.learn(80)
+    steps = [next(iter(network.optimizer.state.values()))["step"].item() for network in (agent.actor, agent.critic)]
+    assert steps[1] > 10
+    assert steps[0] == (steps[1] + 1) // 2
+
+
+@pytest.mark.parametrize("setting", [{"augment": True}, {"mirror_loss": 1.0}])
+def test_a_group_is_needed_to_augment(setting):
+    with pytest.raises(ValueError, match=r"augment and mirror_loss need policy_kwargs\['spec'\]"):
+        RPPSAC(env="Ant-v4", policy_kwargs={"mode": "mlp"}, **setting, **SMALL)
 
 
 def test_small_residual_variance_keeps_the_agent_symmetric():
