@@ -31,8 +31,8 @@ STIFFNESS = (1.0, 2.0)
 DT, N_POINTS = 0.2, 5
 """A piece is five states 0.2 apart."""
 TRAJECTORY_POINTS = 150
-N_FINE = 20
-"""Runge-Kutta steps between two states of the data: the energy drifts by less than 1e-6 over a trajectory."""
+N_FINE = 5
+"""Runge-Kutta steps between two states of the data: the energy drifts by less than 1e-5 over a trajectory."""
 N_TRAJECTORIES = 5000
 N_TRAIN = 500
 WIDTH, N_LAYERS = 128, 3
