@@ -44,9 +44,12 @@ def step(optimizer: Optimizer, decays: Sequence[Decay] = (), learning_rate: Tens
         add_decays(decays)
         _fused_step({**group, "lr": learning_rate}, optimizer.state, group["params"], group["weight_decay"])
         return
-    decayed = {id(parameter) for parameters, _ in decays for parameter in parameters}
+    # Where norms count, decay is not the same for all numbers of a parameter and cannot be Adam's.
+    add_decays(decay for decay in decays if decay.norms is not None)
+    uniform = [(decay.parameters, decay.factor) for decay in decays if decay.norms is None]
+    decayed = {id(parameter) for parameters, _ in uniform for parameter in parameters}
     rest = [parameter for parameter in group["params"] if id(parameter) not in decayed]
-    for parameters, factor in (*decays, (rest, 0.0)):
+    for parameters, factor in (*uniform, (rest, 0.0)):
         if parameters:
             _fused_step(group, optimizer.state, parameters, group["weight_decay"] + factor)
 
