@@ -13,8 +13,9 @@ from typing import Any
 import envs_reps
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
+from rpp_rl.derive import check_robot
 from rpp_rl.envs import EnvSpec
-from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck, check_spec
+from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck
 from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.runs.environments import make_env
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = _specification(args)
     env = make_env(spec.env_id, {})
     with user_input(ValueError):
-        checks = check_spec(spec, env, n_states=args.states, seed=args.seed)
+        checks = check_robot(spec, env, n_states=args.states, seed=args.seed)
     env.close()
     if args.json:
         print(json.dumps([result(check) for check in checks], indent=2))

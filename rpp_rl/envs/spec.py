@@ -103,6 +103,21 @@ class EnvSpec:
         return all(record.is_exact for record in self.generators)
 
     @property
+    def error(self) -> float | None:
+        """The largest measured one-step error of a generator, relative to the state's change; None if one is unknown.
+
+        It is how far a prior may trust the symmetry: 0 is exact, 1 as bad as predicting no change. It is about the
+        dynamics; whether the reward is kept too, `keeps_reward` says.
+        """
+        measured = [record.inc_1 for record in self.generators if record.inc_1 is not None]
+        return max(measured, default=0.0) if len(measured) == len(self.generators) else None
+
+    @property
+    def keeps_reward(self) -> bool:
+        """Whether every generator leaves reward and termination invariant, up to the error of the dynamics."""
+        return all(record.keeps_reward for record in self.generators)
+
+    @property
     def obs_rep(self) -> Rep:
         """How the observation transforms in the coordinates of `rpp_rl.envs.coordinates.to_rep`."""
         return self.observation.rep
