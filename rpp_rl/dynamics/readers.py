@@ -40,8 +40,8 @@ ALLOWED = frozenset(
 def read_episodes(source: str | Path, env_id: str | None = None) -> Episodes:
     """Read episodes from a replay buffer of ``train-sac`` (``.pkl``), a file of `write_episodes` (``.npz``), or Minari.
 
-    A replay buffer is a pickle. Only the classes that buffers are made of are let in, but read no file whose author you
-    do not trust.
+    A replay buffer is a pickle. Only the classes that buffers consist of are admitted; still, read no file whose author
+    you do not trust.
 
     Args:
         source: Path of a file, or ``minari:ID`` for a data set that Minari has on this machine.
@@ -120,7 +120,7 @@ def buffer_episodes(buffer: ReplayBuffer, env_id: str | None = None) -> Episodes
 
 
 class _BufferUnpickler(pickle.Unpickler):
-    """Refuses everything that is no part of a replay buffer."""
+    """Refuses everything that does not belong in a replay buffer."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
         """The class of this name, if a buffer may have it."""

@@ -26,8 +26,8 @@ EXACT = 1e-9
 class Generator:
     """What one generator of the group does, and what the simulator says about it (see `rpp_rl.envs.check`).
 
-    Errors are None where nobody has measured them; those of the shipped specifications are of 400 random states, for an
-    infinitesimal generator the larger of two angles.
+    Errors are None if they have not been measured; those of the shipped specifications are from 400 random states, for
+    an infinitesimal generator the larger of two angles.
 
     Attributes:
         name: Short name, ``"r"``.
