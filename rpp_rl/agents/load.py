@@ -80,4 +80,9 @@ def _add_run(agent: TrainedAgent, folder: Path) -> None:
     with refusing(folder, ValueError):
         run = RunFolder.open(folder)
         config = sac_config(load_yaml(run.config))
+    if agent.spec is not None and agent.spec.env_id != config.env:
+        raise AgentError(
+            f"{agent.path} has the symmetry of {agent.spec.env_id[:80]}, but {run.config} says that it is for "
+            f"{config.env[:80]}: one of them was changed"
+        )
     agent.env_id, agent.env_kwargs, agent.config = config.env, dict(config.env_kwargs), config.to_dict()

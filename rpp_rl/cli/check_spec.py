@@ -18,7 +18,7 @@ from rpp_rl.envs import EnvSpec
 from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck
 from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.runs.environments import make_env
+from rpp_rl.runs.environments import make_env, require_asked
 
 HEADER = (
     "generator",
@@ -129,7 +129,10 @@ def _specification(args: argparse.Namespace) -> EnvSpec:
     if args.group is not None:
         raise UserError("--group chooses among the specifications of the package; the one in a file has one group")
     spec = read_spec(args.spec)
-    return spec if args.env is None else dataclasses.replace(spec, env_id=args.env)
+    if args.env is not None:
+        return dataclasses.replace(spec, env_id=args.env)
+    require_asked(spec.env_id, None, args.spec)
+    return spec
 
 
 @command
