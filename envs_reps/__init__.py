@@ -1,7 +1,7 @@
 """Symmetries of the locomotion environments, one declarative module per robot.
 
-Every generator carries what the simulator measured (400 random states of `rpp_rl.envs.check`, seed 0); ``check-spec``
-measures it again.
+Every generator carries the errors that the simulator measured (400 random states of `rpp_rl.envs.check`, seed 0);
+``check-spec`` measures them again.
 """
 
 from __future__ import annotations

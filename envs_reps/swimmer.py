@@ -1,13 +1,13 @@
 """Swimmer-v4 and Swimmer-v5: a chain of three links, left/right and front/back.
 
-Left/right (l) is exact, bit for bit. Front/back (b) is no linear map of the observation, which describes the first
-link; of the middle link it is one, so Z2xZ2 lives in coordinates of the middle link (`rpp_rl.envs.coordinates`):
+Left/right (l) is exact, bit for bit. Front/back (b) is not a linear map of the observation, which describes the
+first link; seen from the middle link it is, so Z2xZ2 is given in its coordinates (`rpp_rl.envs.coordinates`):
 
     φ, α1, α2 = heading and the two bends seen from the middle; v = velocity of the middle's centre; φ', α1', α2'
     l: all change sign but v_x.    b: the ends change places, α1 <-> α2, and v -> -v.
 
 With torques t = (-a1, a2) that bend the chain alike at both joints, b exchanges t1 and t2. The root joints have an
-inertia of their own, carried by the first link only, so b is approximate; it turns the swimmer round, and with it the
+inertia of their own, carried by the first link only, so b is approximate; it reverses the swimmer, and with it the
 reward.
 Indices: the tables of https://gymnasium.farama.org/environments/mujoco/swimmer/.
 """

@@ -3,7 +3,7 @@
 From the buffer of a trained agent, 50 000 transitions in 5000 chunks of 10 steps to learn from, and 50 trajectories
 of 100 steps to test with, from episodes that no chunk comes from: the division that ``train-model`` makes by itself.
 
-    python scripts/model_data.py --env Ant-v4 --buffer logs/rpp_sac/Ant-v4_1/replay_buffer.pkl -o data
+    python scripts/model_data.py --env Ant-v4 --buffer logs/rpp_sac/Ant-v4_1/replay_buffer.safetensors -o data
     train-model --env Ant-v4 --buffer data/train.npz --test-buffer data/test.npz --rpp
 """
 

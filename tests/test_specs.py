@@ -1,5 +1,6 @@
 """The shipped specifications against independent tables, the environments' spaces and the paper's ranks."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -201,6 +202,18 @@ def test_default_and_dynamics_groups():
 def test_the_default_group_comes_first(env_id):
     assert envs_reps.default_group(env_id) == envs_reps.variants(env_id)[0]
     assert envs_reps.load(env_id) == envs_reps.load(env_id, envs_reps.default_group(env_id))
+
+
+def test_the_error_of_a_specification_is_that_of_its_worst_generator():
+    """The number that a prior reads."""
+    assert envs_reps.load("Walker2d-v4").error == envs_reps.load("Walker2d-v4").generators[0].inc_1
+    assert envs_reps.load("Ant-v5", "D4xyaw").error == 9e-5
+    assert envs_reps.load("Ant-v5", "D4").error < 1e-12
+    assert (envs_reps.load("Ant-v5", "D4xyaw").keeps_reward, envs_reps.load("Ant-v5").keeps_reward) == (False, True)
+    spec = envs_reps.load("Ant-v5")
+    unmeasured = dataclasses.replace(spec.generators[0], inc_1=None)
+    assert dataclasses.replace(spec, generators=(unmeasured, spec.generators[1])).error is None
+    assert EnvSpec.from_dict(spec.to_dict()).error == spec.error
 
 
 @pytest.mark.slow

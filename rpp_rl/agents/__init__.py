@@ -1,4 +1,4 @@
-"""Agents that people can load, watch and deploy: safe files, the registry, films, pictures, exports, the hub."""
+"""Agents to load, watch and deploy: safe files, the registry, films, pictures, exports, the hub."""
 
 from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.errors import AgentError

@@ -35,8 +35,8 @@ The signs make the forms themselves sum to zero, so that a layer norm divides th
 def acting_network(policy: SACPolicy) -> nn.Sequential:
     """Change of coordinates, normalisation, merged layers, squashing and rescaling, one after the other.
 
-    What is linear at the beginning is multiplied into the first layer: of a change of coordinates without quaternions
-    nothing is left, and the chain is that of a plain network.
+    Leading linear steps are multiplied into the first layer: a change of coordinates without quaternions disappears,
+    and the chain is that of a plain network.
 
     Args:
         policy: The policy; it is not changed.

@@ -3,7 +3,7 @@
 The document holds ``env`` (id and arguments), both spaces, ``policy`` (the arguments of the networks, with the
 specification by value), ``config`` (the settings of the run), ``card`` (steps, returns, versions, ...) and
 ``log_ent_coef``; the tensors are the state dict of the policy: actor, critics and target critics, enough to act and to
-go on training with a fresh replay buffer.
+continue training with a fresh replay buffer.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def read_agent(path: Path, device: str) -> TrainedAgent:
 
 
 def read_record(path: Path) -> tuple[str | None, dict[str, Any]]:
-    """The environment and the card of an agent without its weights, for lists; the checksum is not looked at.
+    """The environment and the card of an agent without its weights, for lists; the checksum is not verified.
 
     Raises:
         AgentError: If the file is no agent.
@@ -93,7 +93,7 @@ def read_record(path: Path) -> tuple[str | None, dict[str, Any]]:
 
 
 def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
-    """What the networks of a policy are, by value."""
+    """The arguments of a policy's networks, as plain values."""
     arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
     return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
 

@@ -1,4 +1,4 @@
-"""The card of an agent: what was reached, how it was measured and made, as plain values and as text for people."""
+"""The card of an agent: its returns, how they were measured and how it was made, as plain values and as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ROWS = 15
 
 
 def evaluation_record(returns: Sequence[float], lengths: Sequence[int], seed: int) -> dict[str, Any]:
-    """What a card says about episodes that were played with the deterministic policy.
+    """The entry of a card for episodes played with the deterministic policy.
 
     ``interval`` is where the mean of as many other episodes is expected: mean ± t s sqrt(2 / n). It is wider than the
     interval for the true mean, because the other episodes differ from it by chance too.
@@ -36,7 +36,7 @@ def evaluation_record(returns: Sequence[float], lengths: Sequence[int], seed: in
 
 
 def check_card(card: Mapping[str, Any]) -> None:
-    """Refuse a card from anybody whose numbers, if there are any, are none.
+    """Reject an untrusted card whose numeric fields are not numbers.
 
     Raises:
         ValueError: If so.

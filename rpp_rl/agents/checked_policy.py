@@ -1,4 +1,4 @@
-"""Networks from plain data that may come from anybody: checked first, then built, then given their weights."""
+"""Build networks from untrusted plain data: check first, then build, then load the weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MAX_GENERATORS = 64
 
 @contextmanager
 def refusing(where: object, *kinds: type[Exception]) -> Iterator[None]:
-    """A border at which a file from anybody enters: within it, errors of these kinds are the fault of the file.
+    """A border at which an untrusted file enters: within it, errors of these kinds are the fault of the file.
 
     Raises:
         AgentError: In place of every error of these kinds, with the place in front.
@@ -77,10 +77,10 @@ def build_policy(
 
     Args:
         kwargs: Arguments of `RPPSACPolicy`, of the types in `POLICY_TYPES`.
-        observation_space: What it sees.
-        action_space: What it does.
-        weights: Its state dict.
-        device: Where to put it.
+        observation_space: The observation space.
+        action_space: The action space.
+        weights: The policy's state dict.
+        device: Device of the networks.
         version: That of the layers in the state dict, see `rpp_rl.nn.of_version`.
 
     Raises:

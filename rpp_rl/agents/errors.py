@@ -1,4 +1,4 @@
-"""The one error of this folder: an agent that cannot be had, and why."""
+"""The one error of this folder: why an agent cannot be loaded."""
 
 from rpp_rl.io.border import UserError
 

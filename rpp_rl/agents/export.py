@@ -1,7 +1,7 @@
 """Agents as files for other programs: one graph from the observation to the action, without this package.
 
 ``onnx`` runs wherever there is an ONNX runtime; ``torch`` is an archive of `torch.export` (TorchScript is deprecated),
-which ``torch.export.load(file).module()`` opens and which knows nothing of this package either.
+which ``torch.export.load(file).module()`` opens without this package.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def export_agent(agent: TrainedAgent, path: str | Path, format: Format = "onnx")
 
     Args:
         agent: The agent.
-        path: Where the file goes; it is complete or absent.
+        path: The file to write; it is complete or absent.
         format: ``onnx`` or ``torch``.
 
     Returns:
         The largest difference between the actions of the file and of the agent on 256 random observations.
 
     Raises:
-        ValueError: If there is no such format, or the name ends otherwise.
+        ValueError: If the format is unknown, or the suffix does not match it.
         MissingExtraError: If the packages for it are not installed.
         OSError: If the file cannot be written.
     """
@@ -67,7 +67,7 @@ def export_agent(agent: TrainedAgent, path: str | Path, format: Format = "onnx")
 
 
 def _facts(agent: TrainedAgent) -> dict[str, str]:
-    """What a stranger who finds the file wants to know."""
+    """Facts for whoever finds the file."""
     return {
         "name": str(agent.card.get("name", "")),
         "env_id": agent.env_id or "",

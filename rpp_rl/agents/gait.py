@@ -24,8 +24,8 @@ class Limbs:
     Attributes:
         name: The block of the observation, with the number of the angle in it if there are several.
         coordinates: Where they are in the coordinates of `rpp_rl.envs.to_rep`.
-        signs: The sense in which each is counted, shape ``(n_limbs,)``; an angle that the group only turns round stands
-            twice, with both senses.
+        signs: The sense in which each is counted, shape ``(n_limbs,)``; an angle that the group only reverses appears
+            twice, once in each sense.
         labels: What each is in the environment's observation, as ``-obs[5]``.
     """
 
@@ -51,7 +51,7 @@ class Asymmetry:
 
 
 def limbs(spec: EnvSpec) -> list[Limbs]:
-    """All sets of angles that the group exchanges or turns round."""
+    """All sets of angles that the group exchanges or reverses."""
     found = []
     for block, where in _angle_blocks(spec):
         orbits = _orbits(block)

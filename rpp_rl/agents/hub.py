@@ -53,11 +53,11 @@ def download_agent(source: str) -> Path:
 
 
 def push_agent(agent: TrainedAgent, repo: str, *, video: str | Path | None = None, private: bool = False) -> str:
-    """Put an agent on the hub; the repository is made if there is none.
+    """Put an agent on the hub; the repository is created if necessary.
 
     Args:
         agent: An agent with a card.
-        repo: ``org/name``; the zoo's custom is ``{method}-{environment}`` as name.
+        repo: ``org/name``; by the zoo's convention, the name is ``{method}-{environment}``.
         video: An ``.mp4`` of the agent.
         private: Whether a new repository is to be private.
 
@@ -149,7 +149,7 @@ def _results(agent: TrainedAgent) -> dict[str, Any]:
 
 
 def _metadata(agent: TrainedAgent) -> dict[str, Any]:
-    """What the hub shows and searches."""
+    """The metadata that the hub shows and searches."""
     record = agent.card["evaluation"]
     return {
         "library_name": "stable-baselines3",
@@ -187,7 +187,7 @@ def _check_name(repo: str) -> None:
 
 @contextmanager
 def _refusing(source: str, hint: str) -> Iterator[None]:
-    """Errors of the hub and of the way to it become one line."""
+    """Turn errors of the hub and of the network into one line."""
     from huggingface_hub import errors
 
     # Its HTTP library changes with its version, but the errors of the way to the hub share this class with the hub's.

@@ -1,4 +1,4 @@
-"""Finding an agent by the name of the registry, by a file, or by the folder of a run."""
+"""Find an agent by its name in the registry, by a file, or by the folder of a run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
     """Load an agent.
 
     Args:
-        source: A name of the registry, such as ``"rpp_sac-Ant-v4"``; or ``"hf://org/name"`` on the Hugging Face hub; or
-            the path of a file of this package or of a zip file of Stable-Baselines3; or the folder of a run, of which
-            the best agent is taken, else the last.
-        trust: Whether the pickled code in a zip file from elsewhere may run. Files of this package need no trust.
+        source: A name in the registry, such as ``"rpp_sac-Ant-v4"``; ``"hf://org/name"`` on the Hugging Face hub; the
+            path of a file of this package or of a zip file of Stable-Baselines3; or the folder of a run, which stands
+            for its best agent, or for its last one before the first evaluation.
+        trust: Whether to run the pickled code in a zip file from elsewhere. Files of this package need no trust.
         device: Device of the networks.
 
     Raises:
@@ -45,7 +45,7 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
 
 
 def find_agent(source: str | Path) -> Path:
-    """The file that a name or a path stands for.
+    """The file that a name or a path refers to.
 
     Raises:
         AgentError: If there is none.
@@ -60,12 +60,12 @@ def find_agent(source: str | Path) -> Path:
     if not path.is_file():
         known = registry.names()
         hint = nearest(str(source), known) if known else "none come with this version"
-        raise AgentError(f"{source}: there is no such file or folder, and no such pretrained agent; {hint}")
+        raise AgentError(f"{source}: no such file, folder or pretrained agent; {hint}")
     return path
 
 
 def _agent_of_run(folder: Path) -> Path:
-    """The best agent of a run, since that is what a run is kept for; before the first evaluation the last one."""
+    """The best agent of a run; before the first evaluation, the last one."""
     with refusing(folder, ValueError):
         agents = RunFolder.open(folder).saved_agents()
     if not agents:
@@ -74,10 +74,15 @@ def _agent_of_run(folder: Path) -> Path:
 
 
 def _add_run(agent: TrainedAgent, folder: Path) -> None:
-    """Tell an agent's zip file in the folder of a run what the run knows: environment and settings."""
+    """Complete an agent from a run's zip file by what the run knows: environment and settings."""
     if not RunFolder.exists(folder):
         return
     with refusing(folder, ValueError):
         run = RunFolder.open(folder)
         config = sac_config(load_yaml(run.config))
+    if agent.spec is not None and agent.spec.env_id != config.env:
+        raise AgentError(
+            f"{agent.path} has the symmetry of {agent.spec.env_id[:80]}, but {run.config} says that it is for "
+            f"{config.env[:80]}: one of them was changed"
+        )
     agent.env_id, agent.env_kwargs, agent.config = config.env, dict(config.env_kwargs), config.to_dict()

@@ -20,8 +20,8 @@ class Step:
     """One step of an episode.
 
     Attributes:
-        obs: What the agent saw, shape ``(obs,)``.
-        reward: What it earned by its action.
+        obs: The observation that the agent acted on, shape ``(obs,)``.
+        reward: The reward for its action.
     """
 
     obs: Float[ndarray, " obs"]
@@ -29,12 +29,12 @@ class Step:
 
 
 def play(agent: TrainedAgent, env: gym.Env, *, seed: int | None = None) -> Iterator[Step]:
-    """One episode with the mean action. At each step the environment is as it is after the step.
+    """Play one episode with the mean action. When a step is yielded, the environment has already made it.
 
     Args:
         agent: The agent.
         env: Its environment.
-        seed: Seed of the environment; None to go on with its random numbers.
+        seed: Seed of the environment; None to leave its random numbers alone.
 
     Raises:
         AgentError: If the agent does not fit the environment.

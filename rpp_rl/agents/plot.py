@@ -1,4 +1,4 @@
-"""One picture of an agent: how it learned, what it earns, and whether its gait is symmetric."""
+"""One picture of an agent: its learning curve, its returns, and the symmetry of its gait."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plot_agent(
     Args:
         agent: The agent.
         env: Its environment.
-        path: Where the picture goes, in any format of matplotlib; it is complete or absent.
+        path: The picture to write, in any format of matplotlib; it is complete or absent.
         n_episodes: Episodes to play.
         seed: Seed of the environment.
 

@@ -31,12 +31,12 @@ TRACKING_MODES = (1, 2)
 
 
 class RenderError(RuntimeError):
-    """Something that rendering needs is missing; the text says what to install or to set."""
+    """Rendering is not possible; the message says what to install or to set."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a film shows.
+    """What was filmed.
 
     Attributes:
         n_steps: Steps of the environment.
@@ -59,7 +59,7 @@ def record_agent(
     Args:
         agent: The agent.
         env: Its environment, made with ``render_mode="rgb_array"``.
-        path: Where the film goes, ``.mp4`` or ``.gif``; it is complete or absent.
+        path: The film to write, ``.mp4`` or ``.gif``; it is complete or absent.
         seconds: Longest duration of the film; it is shorter if the episode is.
         seed: Seed of the environment.
 
@@ -116,7 +116,7 @@ def choose_renderer() -> None:
 
 
 def _follow_robot(env: gym.Env) -> None:
-    """Look through the model's camera that moves with the robot, unless another camera was chosen."""
+    """Use the model's camera that moves with the robot, unless another camera was chosen."""
     renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
     # Gymnasium asks for a camera named "track", which MuJoCo 4 no longer finds by its way of asking.
     if renderer is not None and renderer.camera_id == -1:

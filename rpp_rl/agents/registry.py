@@ -1,4 +1,4 @@
-"""The pretrained agents that come with the package, one file and one card for people each."""
+"""The pretrained agents that come with the package: one file and one readable card each."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def path_of(name: str) -> Path:
 
 
 def name_of(path: Path | None) -> str:
-    """What to call an agent by its file: by its name here, else by the path."""
+    """The display name of an agent: its name in the registry, or its path."""
     return path.name.removesuffix(SUFFIX) if path is not None and path.parent == FOLDER else str(path)

@@ -1,9 +1,9 @@
 """Agents in the zip files of Stable-Baselines3, read without running what is pickled in them.
 
-Such a file holds ``data`` (JSON, in which whatever is no plain value is a pickle, with its attributes as text beside
-it) and tensors that torch reads with ``weights_only=True``. What an agent of this package needs stands in the plain
+Such a file holds ``data`` (JSON, in which anything but a plain value is a pickle, with its attributes as text beside
+it) and tensors that torch reads with ``weights_only=True``. What an agent of this package needs is in the plain
 part: the arguments of its networks are plain values by design, and the bounds of the spaces are there as text. A file
-from elsewhere can only be loaded by running its pickles, which is left to those who say ``trust=True``. Nothing is
+from elsewhere can only be loaded by running its pickles, which needs ``trust=True``. Nothing is
 unpacked to the disk.
 """
 
@@ -52,7 +52,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> TrainedAgent:
 
     Args:
         path: The file.
-        trust: Whether the pickles in a file from elsewhere may run.
+        trust: Whether to run the pickles in a file from elsewhere.
         device: Where to put it.
 
     Raises:

@@ -19,14 +19,14 @@ from rpp_rl.sac import RPPSACPolicy
 
 
 class TrainedAgent:
-    """A policy with everything that is needed to act, to judge it and to train it further.
+    """A policy with everything that is needed to act, to evaluate it and to train it further.
 
     Args:
         policy: Actor, critics and target critics. Those of this package are an `rpp_rl.sac.RPPSACPolicy`; only a
-            trusted zip file from elsewhere holds another one.
-        env_id: Gymnasium's id of the environment; None where a zip file does not say it.
+            trusted zip file from elsewhere holds another kind.
+        env_id: Gymnasium's id of the environment; None if a zip file does not say.
         env_kwargs: Arguments of the environment.
-        config: The settings of the run as `rpp_rl.settings.SACConfig.to_dict` gives them; empty where they are unknown.
+        config: The settings of the run as `rpp_rl.settings.SACConfig.to_dict` gives them; empty if they are unknown.
         card: The record, of plain values: ``steps``, ``versions``, ``evaluation``, ``learning_curve``, ...
         log_ent_coef: Logarithm of the entropy coefficient at the end of the training, if it was learned.
         path: The file that it was loaded from.
@@ -60,13 +60,13 @@ class TrainedAgent:
 
     @property
     def observation_space(self) -> Box:
-        """What it sees."""
+        """The observation space."""
         assert isinstance(self.policy.observation_space, Box)
         return self.policy.observation_space
 
     @property
     def action_space(self) -> Box:
-        """What it does."""
+        """The action space."""
         assert isinstance(self.policy.action_space, Box)
         return self.policy.action_space
 
@@ -86,7 +86,7 @@ class TrainedAgent:
 
         Args:
             observation: Shape ``(obs,)`` or ``(batch, obs)``, as the environment gives it.
-            state: Returned as it is; the policy has no memory.
+            state: Returned unchanged; the policy has no memory.
             episode_start: Not used.
             deterministic: Whether to take the mean action.
 

@@ -13,11 +13,12 @@ from typing import Any
 import envs_reps
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
+from rpp_rl.derive import check_robot
 from rpp_rl.envs import EnvSpec
-from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck, check_spec
+from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck
 from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.runs.environments import make_env
+from rpp_rl.runs.environments import make_env, require_asked
 
 HEADER = (
     "generator",
@@ -128,7 +129,10 @@ def _specification(args: argparse.Namespace) -> EnvSpec:
     if args.group is not None:
         raise UserError("--group chooses among the specifications of the package; the one in a file has one group")
     spec = read_spec(args.spec)
-    return spec if args.env is None else dataclasses.replace(spec, env_id=args.env)
+    if args.env is not None:
+        return dataclasses.replace(spec, env_id=args.env)
+    require_asked(spec.env_id, None, args.spec)
+    return spec
 
 
 @command
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = _specification(args)
     env = make_env(spec.env_id, {})
     with user_input(ValueError):
-        checks = check_spec(spec, env, n_states=args.states, seed=args.seed)
+        checks = check_robot(spec, env, n_states=args.states, seed=args.seed)
     env.close()
     if args.json:
         print(json.dumps([result(check) for check in checks], indent=2))

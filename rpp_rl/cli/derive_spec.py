@@ -14,7 +14,18 @@ import gymnasium
 from rpp_rl.cli.arguments import add_env_kwargs
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
-from rpp_rl.derive import BareModel, Derivation, Finding, Survey, accepted, chosen, derive, survey
+from rpp_rl.derive import (
+    BareModel,
+    Derivation,
+    Finding,
+    Survey,
+    accepted,
+    chosen,
+    derive,
+    read_description,
+    survey,
+)
+from rpp_rl.derive.quantities import QUANTITIES
 from rpp_rl.envs.spec_file import write_spec
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.runs.environments import make_env
@@ -89,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument("--mjcf", type=Path, metavar="FILE", help="MuJoCo model; the specification is for qpos, "
                          "without the place on the ground, qvel and ctrl")  # fmt: skip
     add_env_kwargs(parser)
+    parser.add_argument(
+        "--observation",
+        type=Path,
+        metavar="FILE",
+        help="which numbers of the observation are which quantity (YAML), for observations that do not begin with "
+        f"positions and velocities; quantities are {', '.join(QUANTITIES)}",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the specification (YAML)")
     parser.add_argument(
         "--accept",
@@ -129,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
     with closing(_environment(args)) as env, user_input(ValueError):
-        found = survey(env, env_id=args.env, near=not args.all, seed=args.seed)
+        observation = None if args.observation is None else read_description(args.observation)
+        found = survey(env, env_id=args.env, observation=observation, near=not args.all, seed=args.seed)
         print(json.dumps([finding.to_dict() for finding in found.findings], indent=2) if args.json else table(found))
         if args.output is None and args.elements is None:
             return 0

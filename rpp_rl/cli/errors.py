@@ -3,13 +3,32 @@
 import errno
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 from rpp_rl.io.border import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
+MAX_LINE = 500
+"""Longest line of an error, in characters."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Terminated(BaseException):
+    """A signal that asks the command to end, raised where it is.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
@@ -18,22 +37,56 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
     @functools.wraps(main)
     def reporting(argv: Sequence[str] | None = None) -> int:
         try:
-            return main(argv)
+            with _signals_as_exceptions():
+                return main(argv)
         except UserError as error:
             message = str(error)
         except OSError as error:
             message = _describe(error)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as error:
             print("interrupted", file=sys.stderr)
-            return INTERRUPTED
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+            return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED
+        print(f"error: {_one_line(message)}", file=sys.stderr)
         return MISTAKE
 
     return reporting
 
 
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind what has begun, as Ctrl-C does; a training listens for them itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # the second one must not break off the unwinding
+        raise Terminated(number)
+
+    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: end, signal.SIGHUP: end, signal.SIGUSR1: signal.SIG_IGN}
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        # Whoever starts a command with nohup wants it to ignore the end of the session.
+        if before[number] != signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _one_line(message: str) -> str:
+    """The message without breaks and control characters, and abridged in the middle if it is long."""
+    words = "".join(letter if letter.isprintable() else " " for letter in message).split()
+    line = " ".join(words)
+    room = MAX_LINE - len("error:  ... ")
+    return line if len(line) <= room else f"{line[: room * 2 // 3]} ... {line[-room // 3 :]}"
+
+
 def _describe(error: OSError) -> str:
     """What the system refused, without Python's error number."""
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    hint = "; what was saved before is intact: make room and go on with --resume" if error.errno in FULL else ""
-    return f"{name}{error.strerror or error}{hint}"
+    hint = "; what was saved before is intact: make room, and go on with --resume if a checkpoint was reached"
+    return f"{name}{error.strerror or error}{hint if error.errno in FULL else ''}"

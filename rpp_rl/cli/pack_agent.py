@@ -17,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, evaluate, write, and return the status for the shell."""
     args = _parser().parse_args(argv)
     torch.set_num_threads(1)
-    packed = pack_agent(args.run, args.output, n_episodes=args.episodes, seed=args.seed, last=args.last)
+    packed = pack_agent(
+        args.run, args.output, env_id=args.env, n_episodes=args.episodes, seed=args.seed, last=args.last
+    )
     card = packed.agent.card
     record = card["evaluation"]
     print(
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help=f"where (default: {{method}}-{{environment}}{SUFFIX})"
     )
+    parser.add_argument("--env", metavar="ID", help="the run's environment again, if it is MODULE:ID")
     parser.add_argument("--last", action="store_true", help="take the agent at the end, not the best one")
     parser.add_argument("--episodes", type=integer(2), default=20, metavar="N", help="episodes to play (default: 20)")
     parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="their seed (0)")

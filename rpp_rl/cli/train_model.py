@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rpp_rl.cli.arguments import add_settings, settings_from
-from rpp_rl.cli.errors import INTERRUPTED, command
+from rpp_rl.cli.errors import command
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.train_dynamics import train_dynamics
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line=shlex.join(["train-model", *(sys.argv[1:] if argv is None else argv)]),
         progress=args.progress and sys.stderr.isatty(),
     )
-    return 0 if run.is_complete else INTERRUPTED
+    return run.status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rpp_rl.agents import load_agent
 from rpp_rl.cli.arguments import RESUMABLE, flags_from, settings_from, train_sac_parser
-from rpp_rl.cli.errors import INTERRUPTED, command
+from rpp_rl.cli.errors import command
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.further_training import continued_settings
@@ -36,4 +36,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=args.progress and sys.stderr.isatty(),
         verbose=args.verbose,
     )
-    return 0 if run.is_complete else INTERRUPTED
+    return run.status

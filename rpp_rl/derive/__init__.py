@@ -1,7 +1,23 @@
 """Specifications derived from the MuJoCo model: which parts of the robot are images of each other, and is it true?"""
 
+from rpp_rl.derive.checking import check_robot
+from rpp_rl.derive.description import Description, description, read_description
 from rpp_rl.derive.specification import Derivation, NoSymmetryError, accepted, chosen, derive
 from rpp_rl.derive.survey import Finding, Survey, survey
 from rpp_rl.derive.trials import BareModel
 
-__all__ = ["BareModel", "Derivation", "Finding", "NoSymmetryError", "Survey", "accepted", "chosen", "derive", "survey"]
+__all__ = [
+    "BareModel",
+    "Derivation",
+    "Description",
+    "Finding",
+    "NoSymmetryError",
+    "Survey",
+    "accepted",
+    "check_robot",
+    "chosen",
+    "derive",
+    "description",
+    "read_description",
+    "survey",
+]

@@ -15,7 +15,16 @@ FREE, BALL, SLIDE, HINGE = range(4)
 PLANE, HFIELD, SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX, MESH, SDF = range(9)
 """Types of geoms, MuJoCo's mjtGeom."""
 
-_KINDS = {"body": "BODY", "jnt": "JOINT", "geom": "GEOM", "tendon": "TENDON", "actuator": "ACTUATOR"}
+_KINDS = {
+    "body": "BODY",
+    "jnt": "JOINT",
+    "geom": "GEOM",
+    "tendon": "TENDON",
+    "actuator": "ACTUATOR",
+    "site": "SITE",
+    "key": "KEY",
+}
+_WORDS = {"jnt": "joint", "key": "keyframe"}
 
 
 class Robot:
@@ -119,6 +128,22 @@ class Robot:
         if kind == "actuator" and int(self.model.actuator_trntype[index]) == 0:
             return f"actuator of {self.name('jnt', int(self.model.actuator_trnid[index, 0]))}"
         return f"{kind} {index}"
+
+    def index(self, kind: str, name: str) -> int:
+        """The body, joint (``"jnt"``), geom, tendon, actuator, site or keyframe of a name.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        kind_id = int(getattr(mujoco.mjtObj, f"mjOBJ_{_KINDS[kind]}"))  # pyright: ignore[reportAttributeAccessIssue]
+        index = int(mujoco.mj_name2id(self.model, kind_id, name))  # pyright: ignore[reportAttributeAccessIssue]
+        if index < 0:
+            counts = {"jnt": "njnt", "actuator": "nu"}
+            count = int(getattr(self.model, counts.get(kind, f"n{kind}")))
+            known = [own for own in (self.own_name(kind, i) for i in range(count)) if own]
+            word = _WORDS.get(kind, kind)
+            raise ValueError(f"the model has no {word} {name!r}; there are {', '.join(known) or 'none with a name'}")
+        return index
 
     def own_name(self, kind: str, index: int) -> str | None:
         """The name in the MJCF."""

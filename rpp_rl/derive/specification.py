@@ -15,12 +15,13 @@ from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
 from rpp_rl.derive.blocks import blocked
+from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.named_group import Closure, closed
 from rpp_rl.derive.survey import Finding, Survey
 from rpp_rl.derive.symmetries import ANY_TURN
-from rpp_rl.envs.check import ANGLES, GeneratorCheck, check_spec
+from rpp_rl.envs.check import ANGLES, GeneratorCheck
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.symmetry import Group, special_orthogonal
 from rpp_rl.symmetry.matrices import matrix_key, snapped
@@ -86,7 +87,7 @@ def derive(survey: Survey, findings: Sequence[Finding], *, n_states: int = 100, 
     if not findings:
         raise NoSymmetryError(f"{survey.env_id}: found no symmetry that is exact enough and keeps the reward")
     spec = _specification(survey, findings)
-    checks = check_spec(spec, survey.simulator.env, n_states=n_states, seed=seed)
+    checks = check_robot(spec, survey.simulator.outer, n_states=n_states, seed=seed)
     for check in checks:
         if check.refutation:
             raise ValueError(
@@ -108,7 +109,7 @@ def _specification(survey: Survey, findings: Sequence[Finding]) -> EnvSpec:
     words, matrices = (closure.words, closure.matrices) if closure else ((), np.zeros((0, size, size)))
     n_obs = survey.parts.layout.rep.size
     observation = blocked(group, survey.parts.atoms, matrices[:, :n_obs, :n_obs], algebra[:, :n_obs, :n_obs])
-    action = blocked(group, survey.actions, matrices[:, n_obs:, n_obs:], algebra[:, n_obs:, n_obs:])
+    action = blocked(group, survey.action_parts.atoms, matrices[:, n_obs:, n_obs:], algebra[:, n_obs:, n_obs:])
     records = [_record(survey, others, word, matrix) for word, matrix in zip(words, matrices, strict=True)]
     if turns:
         records.append(Generator("yaw", turns[0].element.meaning, bool(turns[0].keeps_reward), note=_note(turns[0])))

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
+from rpp_rl.derive.description import Description, control_parts
 from rpp_rl.derive.forces import driven_roots
 from rpp_rl.derive.joints import joined
-from rpp_rl.derive.observation import Atom, ObservationParts, observed_parts
+from rpp_rl.derive.observation import ObservationParts, observed_parts
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
 from rpp_rl.derive.trials import BareModel, Trial, trials
@@ -110,6 +111,7 @@ class Survey:
         simulator: The environment.
         robot: Its robot.
         parts: What its observation is made of.
+        action_parts: What its action is made of.
         findings: The symmetries, those with the fewest violations first.
     """
 
@@ -117,12 +119,8 @@ class Survey:
     simulator: Simulator
     robot: Robot
     parts: ObservationParts
+    action_parts: ObservationParts
     findings: tuple[Finding, ...]
-
-    @cached_property
-    def actions(self) -> tuple[Atom, ...]:
-        """The numbers of the action."""
-        return tuple(Atom("control", "1", self.robot.name("actuator", a), (a,)) for a in range(self.robot.model.nu))
 
     @property
     def has_task(self) -> bool:
@@ -131,7 +129,7 @@ class Survey:
 
     def matrix(self, finding: Finding) -> Float[ndarray, "n n"]:
         """How a symmetry acts on the coordinates of the observation, followed by the action."""
-        return joined(self.parts.matrix(finding.element), finding.element.control)
+        return joined(self.parts.matrix(finding.element), self.action_parts.matrix(finding.element))
 
     @cached_property
     def by_matrix(self) -> dict[bytes, Finding]:
@@ -145,13 +143,21 @@ class Survey:
         return [*uncompared(self.robot), *solver_warnings(self.robot), *task]
 
 
-def survey(env: gymnasium.Env[Any, Any], *, env_id: str | None = None, near: bool = True, seed: int = 0) -> Survey:
+def survey(
+    env: gymnasium.Env[Any, Any],
+    *,
+    env_id: str | None = None,
+    observation: Description | None = None,
+    near: bool = True,
+    seed: int = 0,
+) -> Survey:
     """Find the symmetries of an environment's robot, and try each of them in the simulator.
 
     Args:
-        env: An environment on gymnasium's MujocoEnv whose observation is qpos (without some leading numbers), qvel and
-            then arrays that MuJoCo derives from them; or a `BareModel`.
+        env: An environment on gymnasium's MujocoEnv, or a `BareModel`.
         env_id: The id by which others will make it; its own when not given, or the name of the model's file.
+        observation: What its observation and action are made of. Not needed where the observation is qpos (without
+            some leading numbers), qvel and then arrays that MuJoCo derives from them, and the action is the control.
         near: Whether to leave out relabellings for which bodies would have to be far from where they are.
         seed: Seed of states and actions.
 
@@ -163,18 +169,23 @@ def survey(env: gymnasium.Env[Any, Any], *, env_id: str | None = None, near: boo
     robot = Robot(simulator.env.model)
     if getattr(robot.model, "nactuator", robot.model.nu) != robot.model.nu:
         raise ValueError("the model has actuators with more than one control; their symmetry cannot be derived")
-    parts = observed_parts(simulator, robot)
-    elements = list(_seen_once(find_symmetries(robot, near=near), parts))
+    if observation is None:
+        simulator.require_shown_state()
+        parts, action_parts = observed_parts(simulator, robot), control_parts(robot)
+    else:
+        parts, action_parts = observation.observation_parts(robot), observation.action_parts(robot)
+    _require_sizes(simulator, parts, action_parts)
+    elements = list(_seen_once(find_symmetries(robot, near=near), parts, action_parts))
     has_task = not isinstance(simulator.env, BareModel)
     warnings = (*uncompared(robot), *solver_warnings(robot))
     # What is not compared has to show itself in the simulator, perhaps late.
-    usable = [element if _is_usable(element, parts) else None for element in elements]
-    tried = trials(simulator, usable, HORIZON if warnings else 1, seed=seed)
+    usable = [element if _is_usable(element, parts, action_parts) else None for element in elements]
+    tried = trials(simulator, usable, action_parts.matrix, HORIZON if warnings else 1, seed=seed)
     found = [Finding("", element, trial, has_task, warnings) for element, trial in zip(elements, tried, strict=True)]
     findings = _told(found) if near else found
     named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))
     own_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
-    return Survey(env_id or own_id, simulator, robot, parts, named)
+    return Survey(env_id or own_id, simulator, robot, parts, action_parts, named)
 
 
 def _told(findings: Iterable[Finding]) -> list[Finding]:
@@ -191,18 +202,30 @@ def _told(findings: Iterable[Finding]) -> list[Finding]:
     return told
 
 
-def _is_usable(element: RobotSymmetry, parts: ObservationParts) -> bool:
-    return element.has_maps and parts.is_closed_under(element)
+def _require_sizes(simulator: Simulator, parts: ObservationParts, action_parts: ObservationParts) -> None:
+    for what, described, space in (
+        ("observation", parts, simulator.outer.observation_space),
+        ("action", action_parts, simulator.outer.action_space),
+    ):
+        size = sum(len(atom.indices) for atom in described.atoms)
+        if space.shape != (size,):
+            raise ValueError(f"{simulator.name}: {size} numbers of the {what} are described, it has {space.shape}")
 
 
-def _seen_once(elements: Iterable[RobotSymmetry], parts: ObservationParts) -> Iterable[RobotSymmetry]:
+def _is_usable(element: RobotSymmetry, parts: ObservationParts, action_parts: ObservationParts) -> bool:
+    return element.has_maps and parts.is_closed_under(element) and action_parts.is_closed_under(element)
+
+
+def _seen_once(
+    elements: Iterable[RobotSymmetry], parts: ObservationParts, action_parts: ObservationParts
+) -> Iterable[RobotSymmetry]:
     """Leave out what does nothing to observation and action, or what another element does too."""
     known: set[bytes] = set()
     for element in elements:
-        if not _is_usable(element, parts):
+        if not _is_usable(element, parts, action_parts):
             yield element
             continue
-        matrix = joined(parts.matrix(element), element.control)
+        matrix = joined(parts.matrix(element), action_parts.matrix(element))
         if matrix_key(matrix) not in known and not np.array_equal(matrix, np.eye(len(matrix))):
             yield element
         known.add(matrix_key(matrix))

@@ -141,6 +141,19 @@ def find_symmetries(robot: Robot, *, near: bool = True) -> list[RobotSymmetry]:
     return [*without_repetitions(best), *world_turns(robot, matcher)]
 
 
+def identity(robot: Robot) -> RobotSymmetry:
+    """The symmetry that leaves everything where it is.
+
+    Raises:
+        ValueError: If even this cannot be written down.
+    """
+    matcher = Matcher(robot, [np.eye(3)], EQUAL * robot.size)
+    for match in matcher.matches(np.eye(3)):
+        if all(body == image for body, image in match.bodies):
+            return _completed(robot, np.eye(3), match)
+    raise ValueError("the model has parts that are not followed, not even by the identity")
+
+
 def _best_attempts(elements: Iterable[RobotSymmetry]) -> list[RobotSymmetry]:
     """Leave out worse relabellings under the same motions, and worse motions near one with the same relabelling."""
     elements = sorted(elements, key=lambda element: element.score)

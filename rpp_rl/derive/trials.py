@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Float
 from numpy import ndarray
 
+from rpp_rl.derive.description import task_matrix
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.observation import state_parts
 from rpp_rl.derive.robot import FREE, SLIDE, Robot
@@ -128,6 +129,7 @@ def place_size(robot: Robot) -> int:
 def trials(
     simulator: Simulator,
     elements: Iterable[RobotSymmetry | None],
+    action_matrix: Callable[[RobotSymmetry], ndarray],
     n_steps: int = 1,
     *,
     seed: int = 0,
@@ -137,17 +139,10 @@ def trials(
     Args:
         simulator: The environment.
         elements: Symmetries; None is not tried.
+        action_matrix: How a symmetry moves the environment's actions.
         n_steps: Number of steps after which to compare too what looks exact after the first one.
         seed: Seed of states and actions.
-
-    Raises:
-        ValueError: If the environment is not driven by the model's controls.
     """
-    env = simulator.env
-    if simulator.outer.action_space.shape != (env.model.nu,):
-        raise ValueError(
-            f"expected actions that are the {env.model.nu} controls of the model, got the space {env.action_space}"
-        )
     rng = np.random.default_rng(seed)
     start, wild = met_states(simulator, N_STATES, rng), wild_states(simulator, N_WILD, np.random.default_rng(0))
     actions = np.array([simulator.random_actions(N_STATES, rng) for _ in range(n_steps)])
@@ -163,25 +158,27 @@ def trials(
             yield None
             continue
         state_map = state_map_of(element, simulator)
-        images = [e.moved(state_map, element.control).run(simulator) for e in experiments[:2]]
+        images = [e.moved(state_map, action_matrix(element)).run(simulator) for e in experiments[:2]]
         single = np.concatenate([_errors(state_map, *pair) for pair in zip(rollouts, images, strict=False)])
         inc_1, inc_n = state_map.inc(*both_stable(rollouts[0], images[0]), 1), None
         if n_steps > 1 and inc_1 < EXACT and single.max() < EXACT:
-            longer = experiments[2].moved(state_map, element.control).run(simulator)
+            longer = experiments[2].moved(state_map, action_matrix(element)).run(simulator)
             inc_n = state_map.inc(*both_stable(rollouts[2], longer), n_steps)
         share = float((single < EXACT).mean())
         yield Trial(inc_1, inc_n, float(np.median(single)), share, *_task_errors(rollouts[0], images[0]))
 
 
 def state_map_of(element: RobotSymmetry, simulator: Simulator) -> StateMap:
-    """How a symmetry moves the states of a simulator.
+    """How a symmetry moves the states of a simulator, those of its task included.
 
     Raises:
         ValueError: If the task remembers a quantity of a kind that is not known.
     """
     parts = state_parts(element.robot, 0)
     counted = np.arange(parts.layout.rep.size) >= (simulator.n_skipped if simulator.shows_state else 0)
-    return StateMap(parts.layout, parts.matrix(element), {}, counted)
+    kinds = {} if simulator.task is None else simulator.task.task_quantities
+    task = {name: task_matrix(kind, element) for name, kind in kinds.items()}
+    return StateMap(parts.layout, parts.matrix(element), task, counted)
 
 
 def _errors(state_map: StateMap, rollout: Rollout, image: Rollout) -> Float[ndarray, " n"]:

@@ -36,7 +36,11 @@ class ModelConfig(Settings):
     chunk_length: int = setting(10, "steps of a chunk, and of the rollouts whose error is minimised", at_least=1)
     n_test: int = setting(50, "held-out trajectories to test with", at_least=1)
     test_length: int = setting(100, "steps of each of them", at_least=1)
-    data_seed: int = setting(0, "seed that divides the buffer; apart, so that several seeds share one test", at_least=0)
+    data_seed: int = setting(
+        0,
+        "seed that divides the data; separate from seed, so that runs with several seeds share one test set",
+        at_least=0,
+    )
 
     n_epochs: int = setting(500, "passes through the chunks", at_least=1)
     seed: int | None = setting(
@@ -49,20 +53,22 @@ class ModelConfig(Settings):
     tensorboard_log: str | None = setting(
         None, "folder for TensorBoard, 'off' for none; by default the folder of the run"
     )
-    save_freq: int = setting(25, "write a checkpoint every so many epochs", at_least=1)
+    save_freq: int = setting(25, "epochs between two checkpoints", at_least=1)
 
     batch_size: int = setting(500, "chunks per update", at_least=1)
     learning_rate: float = setting(1e-2, "step size of Adam, which falls to zero along half a cosine", at_least=0)
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
     equal_parameters: bool = setting(
-        False, "take the widths with which both pathways together have as many numbers as --mlp has with net_arch"
+        False, "choose widths for which both pathways together have as many parameters as --mlp has with net_arch"
     )
     hidden: str | None = setting(
         None, "hidden representation: regular, uniform or an expression; absent for uniform if the group is infinite"
     )
     activation: Literal["relu", "silu", "tanh"] = setting("silu", "nonlinearity of the hidden layers")
-    head: Literal["deterministic", "gaussian"] = setting("deterministic", "predict a state, or also how sure it is")
-    ensemble: int | None = setting(None, "models trained side by side; absent for one", at_least=1)
+    head: Literal["deterministic", "gaussian"] = setting(
+        "deterministic", "predict a state, or a state and its standard deviation"
+    )
+    ensemble: int | None = setting(None, "number of models trained together; absent for a single one", at_least=1)
     equiv_var: float | None = setting(1e6, "prior variance of the equivariant pathway; null for none")
     residual_var: float | None = setting(3.0, "prior variance of the residual pathway; null for none")
 

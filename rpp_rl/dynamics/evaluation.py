@@ -1,4 +1,4 @@
-"""How far a transition model's rollouts are from real trajectories, and from equivariance."""
+"""Errors of a transition model's rollouts, and how far they are from equivariant."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def evaluate(model: TransitionModel, test: Trajectories, horizons: Sequence[int]
 
     Args:
         model: The model.
-        test: Real trajectories that the model has not learnt from.
+        test: Real trajectories that the model has not learned from.
         horizons: Numbers of steps to report.
 
     Raises:

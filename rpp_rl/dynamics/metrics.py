@@ -1,7 +1,7 @@
 """Errors of predicted against real trajectories: two metrics of rollouts, both relative errors in a geometric mean.
 
-Errors lie between 0 and 1: numbers that are not finite count as an error of 1, the limit of a prediction that leaves
-for infinity, so that one model that diverges does not make its mean unreadable.
+Errors lie between 0 and 1: numbers that are not finite count as an error of 1, the limit of a prediction that goes
+to infinity, so that one diverging model does not make the mean meaningless.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FLOOR = 1e-7
 SMOOTHING = 2.0
 """Standard deviation, in steps, of the Gaussian by which the release smooths states and actions along time."""
 DIVERGED = 10.0
-"""A prediction so many times as far from the origin as any real state has diverged."""
+"""A prediction this many times as far from the origin as any real state counts as diverged."""
 
 Trajectory = Float[ndarray, "*batch time size"]
 
@@ -78,7 +78,7 @@ def smoothed(series: Trajectory, sigma: float = SMOOTHING) -> Trajectory:
 
 
 def diverged(predicted: Trajectory, real: Trajectory) -> Bool[ndarray, "*batch time"]:
-    """Whether a prediction has left the region of the data by this step: see `DIVERGED`; what has left stays away."""
+    """Whether a prediction has left the region of the data by this step: see `DIVERGED`; this is permanent."""
     bound = DIVERGED * np.linalg.norm(np.asarray(real, dtype=np.float64), axis=-1).max()
     with np.errstate(over="ignore", invalid="ignore"):
         is_near = np.linalg.norm(np.asarray(predicted, dtype=np.float64), axis=-1) <= bound

@@ -76,7 +76,7 @@ class TransitionModel(nn.Module):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The arguments besides the specification, as plain values."""
+        """All arguments but the specification, as plain values."""
         names = ("mode", "widths", "hidden", "activation", "ensemble", "head")
         return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
 
@@ -87,7 +87,7 @@ class TransitionModel(nn.Module):
 
     @property
     def state_scale(self) -> Float[Tensor, " state"]:
-        """How much each coordinate of the state varies in the data: one number for each orbit."""
+        """Standard deviation of each coordinate of the state in the data: one number per orbit."""
         return self.inputs.scale[: self.rep_out.size]
 
     def fit_scaling(self, states: Float[Tensor, "n time_1 state"], actions: Float[Tensor, "n time action"]) -> None:

@@ -1,4 +1,4 @@
-"""A transition model as a vectorised Gymnasium environment, to plan or to train in."""
+"""A transition model as a vectorised Gymnasium environment, for planning or training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ModelEnv(VectorEnv):
     """Copies of a robot that live in a transition model, stepped together.
 
     An episode follows one member of an ensemble, drawn at its start; of a Gaussian model every step is drawn. Copies
-    whose episode has ended begin a new one at the next step, whose action counts for nothing (Gymnasium's
+    whose episode has ended begin a new one at the next step, whose action is ignored (Gymnasium's
     ``AutoresetMode.NEXT_STEP``). A copy whose next state would not be finite, or of a larger norm than ``max_norm``,
-    stays where it is, earns nothing and ends its episode; ``infos["diverged"]`` tells which.
+    stays where it is, gets no reward and ends its episode; ``infos["diverged"]`` marks it.
 
-    The weights are made once, here: what the model learns later is not seen.
+    The weights are computed once, at construction: later training of the model has no effect.
 
     Args:
         model: The model.
@@ -90,7 +90,7 @@ class ModelEnv(VectorEnv):
         """Begin new episodes in all copies.
 
         Args:
-            seed: Seed of everything that is drawn.
+            seed: Seed of all random numbers.
             options: ``{"obs": array}`` to begin from given observations, shape ``(num_envs, obs)`` or ``(obs,)``.
 
         Raises:
@@ -138,7 +138,7 @@ class ModelEnv(VectorEnv):
         return self._obs.copy(), rewards, terminated, truncated, {"diverged": is_lost & ~is_new}
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ANN401
-        """Forget the weights."""
+        """Release the weights."""
         self._weights.close()
 
     def _drawn_start(self) -> Float[ndarray, "num_envs obs"]:

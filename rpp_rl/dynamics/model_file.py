@@ -36,7 +36,7 @@ def save_model(
 
     Args:
         model: The model, whose specification is written by value.
-        path: Name of the file, by custom with the suffix ``.safetensors``.
+        path: Name of the file, usually with the suffix ``.safetensors``.
         about: More to write into the header, as plain values.
         extra: More tensors to write, under names that are none of the model's.
 
@@ -56,7 +56,7 @@ def load_model(path: str | Path, device: str = "cpu") -> TransitionModel:
         device: Where to put it.
 
     Raises:
-        ValueError: If the file is no model, damaged, or of a newer version.
+        ValueError: If the file is not a model, is damaged, or is of a newer version.
         OSError: If it cannot be read.
     """
     return read_model(path, device)[0]
@@ -68,7 +68,7 @@ def read_model(
     """Read a model in evaluation mode, with what `save_model` was given in ``about`` and ``extra``.
 
     Raises:
-        ValueError: If the file is no model, damaged, or of a newer version.
+        ValueError: If the file is not a model, is damaged, or is of a newer version.
         OSError: If it cannot be read.
     """
     path = Path(path)

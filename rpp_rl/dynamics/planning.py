@@ -27,7 +27,7 @@ def returns(
 
 @dataclass
 class Planner:
-    """A policy that plans anew in every step and takes the first action of the best plan it has tried.
+    """A policy that replans at every step and takes the first action of the best plan found.
 
     Plans are drawn from a Gaussian around the rest of the last plan, clipped to the bounds of the actions; after every
     iteration it narrows to the best of them (Rubinstein 1999; Chua et al. 2018, arXiv:1805.12114). With one iteration
@@ -38,7 +38,7 @@ class Planner:
         horizon: Steps of a plan.
         n_iterations: How often the Gaussian is narrowed, the first draw counted.
         elite_share: Which part of the plans it is narrowed to.
-        n_particles: How often each plan is tried; more than once is of use with ensembles and Gaussian models.
+        n_particles: How often each plan is tried; more than once helps with ensembles and Gaussian models.
         spread: Standard deviation of the first Gaussian relative to half the range of the actions.
     """
 

@@ -2,70 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from rpp_rl.dynamics.trajectories import Episodes
 from rpp_rl.io.atomic import replacing
+from rpp_rl.io.npz_file import read_npz
+from rpp_rl.io.replay_file import ReplayArrays, read_replay, read_sb3_replay, replay_arrays
 
 MINARI = "minari:"
 """Begins the name of a Minari data set."""
 
-ALLOWED = frozenset(
-    {
-        ("gymnasium.spaces.box", "Box"),
-        ("stable_baselines3.common.buffers", "ReplayBuffer"),
-        ("torch", "device"),
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-        *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
-        ("numpy.random._pickle", "__generator_ctor"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pcg64", "PCG64"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-        ("numpy.random.bit_generator", "SeedSequence"),
-    }
-)
-"""All that a replay buffer is made of; a pickle that names anything else is refused before it can act."""
 
+def read_episodes(source: str | Path, env_id: str | None = None, *, trust: bool = False) -> Episodes:
+    """Read episodes from a replay buffer, a file of `write_episodes` (``.npz``), or Minari.
 
-def read_episodes(source: str | Path, env_id: str | None = None) -> Episodes:
-    """Read episodes from a replay buffer of ``train-sac`` (``.pkl``), a file of `write_episodes` (``.npz``), or Minari.
-
-    A replay buffer is a pickle. Only the classes that buffers are made of are let in, but read no file whose author you
-    do not trust.
+    A replay buffer of ``train-sac`` (``.safetensors``) is plain data. One of Stable-Baselines3 (``.pkl``) is a pickle,
+    from which plain arrays are taken without running it.
 
     Args:
         source: Path of a file, or ``minari:ID`` for a data set that Minari has on this machine.
         env_id: The environment it must be of, where the source knows; it names the episodes where it does not.
+        trust: Whether a pickle may run, for buffers of classes of your own; it may do anything on this machine.
 
     Raises:
         ValueError: If the source is of another environment, damaged, of no known kind, or holds numbers that are not
             finite.
         OSError: If it cannot be read.
     """
+    suffix = Path(source).suffix
     if str(source).startswith(MINARI):
         reader = _read_minari
-    elif Path(source).suffix in READERS:
-        reader = READERS[Path(source).suffix]
+    elif suffix in READERS:
+        reader = _run_pickle if trust and suffix == PICKLE else READERS[suffix]
     else:
         raise ValueError(
-            f"{source}: expected a replay buffer (.pkl), episodes (.npz) or a Minari data set ({MINARI}ID)"
+            f"{source}: expected a replay buffer (.safetensors, .pkl), episodes (.npz) or a Minari data set "
+            f"({MINARI}ID)"
         )
     try:
         episodes = reader(source)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        text = str(error)
+        raise ValueError(text if text.startswith(str(source)) else f"{source}: {text}") from error
     if None not in (env_id, episodes.env_id) and env_id != episodes.env_id:
-        raise ValueError(f"{source}: expected data of {env_id}, got data of {episodes.env_id}")
+        raise ValueError(f"{source}: expected data of {env_id}, got data of {str(episodes.env_id)[:80]}")
     return Episodes(episodes.states, episodes.actions, episodes.env_id or env_id)
 
 
@@ -88,95 +72,87 @@ def write_episodes(episodes: Episodes, path: Path) -> None:
         )
 
 
-def buffer_episodes(buffer: ReplayBuffer, env_id: str | None = None) -> Episodes:
-    """The episodes in a replay buffer of SB3's SAC, which keeps actions scaled to [-1, 1].
+def replay_episodes(replay: ReplayArrays) -> Episodes:
+    """The episodes in a replay buffer.
 
     An episode ends at a done, at a time-out, and wherever the next transition begins in another state, as after a
     resumed run.
 
     Raises:
-        ValueError: If the buffer is empty, not of vectors, or of the kind that saves memory at the cost of last states.
+        ValueError: If the buffer is empty or not of vectors.
     """
-    spaces = buffer.observation_space, buffer.action_space
-    if not all(isinstance(space, Box) and len(space.shape) == 1 for space in spaces):
-        raise ValueError(f"expected observations and actions in one-dimensional boxes, got {spaces[0]} and {spaces[1]}")
-    if buffer.optimize_memory_usage:
-        raise ValueError("a buffer with optimize_memory_usage lacks the last states of its episodes")
-    size = buffer.size()
-    order = (np.arange(size) + (buffer.pos if buffer.full else 0)) % max(size, 1)
-    low, high = buffer.action_space.low, buffer.action_space.high  # pyright: ignore[reportAttributeAccessIssue]
+    if replay.observations.ndim != 3:
+        raise ValueError(f"expected observations that are vectors, got arrays of shape {replay.observations.shape[2:]}")
+    size = len(replay.rewards)
+    low, high = (bound.astype(np.float64) for bound in (replay.action_low, replay.action_high))
     states: list[np.ndarray] = []
     actions: list[np.ndarray] = []
-    for k in range(buffer.n_envs):
-        s, after, u = (array[order, k] for array in (buffer.observations, buffer.next_observations, buffer.actions))
-        ends = (buffer.dones[order, k] > 0) | (buffer.timeouts[order, k] > 0)
+    for k in range(replay.rewards.shape[1]):
+        s, after, u, dones, timeouts = (
+            _in_order(array[:, k], replay.oldest)
+            for array in (replay.observations, replay.next_observations, replay.actions, replay.dones, replay.timeouts)
+        )
+        ends = (dones > 0) | (timeouts > 0)
         ends[:-1] |= (after[:-1] != s[1:]).any(1)
         cuts = np.append(np.flatnonzero(ends) + 1, size)
         for start, stop in zip([0, *cuts[:-1]], cuts, strict=True):
             if stop > start:
-                states.append(np.concatenate([s[start:stop], after[stop - 1 : stop]]).astype(np.float32))
-                actions.append((low + (u[start:stop] + 1) / 2 * (high - low)).astype(np.float32))
-    return Episodes(tuple(states), tuple(actions), env_id)
+                states.append(_numbers(np.concatenate([s[start:stop], after[stop - 1 : stop]])))
+                actions.append(_numbers(low + (u[start:stop] + 1) / 2 * (high - low)))
+    return Episodes(tuple(states), tuple(actions), replay.env_id)
 
 
-class _BufferUnpickler(pickle.Unpickler):
-    """Refuses everything that is no part of a replay buffer."""
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        """The class of this name, if a buffer may have it."""
-        if (module, name) not in ALLOWED:
-            raise ValueError(f"expected a replay buffer of arrays, got one with {module}.{name}")
-        return super().find_class(module, name)
+def _in_order(rows: np.ndarray, oldest: int) -> np.ndarray:
+    """The rows of a ring from the oldest on; a view where they are in order."""
+    return rows if oldest == 0 else np.concatenate([rows[oldest:], rows[:oldest]])
 
 
-def _read_buffer(source: str | Path) -> Episodes:
-    # What a damaged pickle raises depends on where the damage is.
-    damage = (
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        ImportError,
-        TypeError,
-        UnicodeDecodeError,
-        OverflowError,
-        MemoryError,
-    )
-    with Path(source).open("rb") as file:
-        try:
-            buffer = _BufferUnpickler(file).load()
-            last_line = file.read()
-            # train-sac writes what the buffer belongs to behind the pickle, so a file without it was cut short, or is
-            # of SB3 itself.
-            env_id = json.loads(last_line)["env_id"] if last_line.strip() else None
-            if not isinstance(buffer, ReplayBuffer):
-                raise ValueError(f"expected a replay buffer, got {type(buffer).__name__}")
-            return buffer_episodes(buffer, env_id)
-        except (*damage, json.JSONDecodeError) as error:
-            raise ValueError(f"damaged, cut short, or no replay buffer ({type(error).__name__}: {error})") from error
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """In single precision, in which what is too large becomes infinite and is refused by its place."""
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"expected real numbers, got {array.dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _read_own_buffer(source: str | Path) -> Episodes:
+    return replay_episodes(read_replay(Path(source))[0])
+
+
+def _read_sb3_buffer(source: str | Path) -> Episodes:
+    return replay_episodes(read_sb3_replay(Path(source)))
+
+
+def _run_pickle(source: str | Path) -> Episodes:
+    """The episodes of a buffer of any class, whose code runs."""
+    try:
+        with Path(source).open("rb") as file:
+            buffer = pickle.load(file)
+        if not isinstance(buffer, ReplayBuffer) or buffer.optimize_memory_usage:
+            raise ValueError(f"expected a replay buffer with next observations, got {type(buffer).__name__}")
+        return replay_episodes(replay_arrays(buffer, None))
+    except OSError:
+        raise
+    except Exception as error:  # what foreign code raises is not known
+        raise ValueError(f"damaged, or no replay buffer ({type(error).__name__}: {error})") from error
 
 
 def _read_npz(source: str | Path) -> Episodes:
-    try:
-        with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            states, actions, lengths = (arrays[name] for name in ("states", "actions", "lengths"))
-            env_id = str(arrays["env_id"])
-    except KeyError as error:
-        raise ValueError(f"expected arrays states, actions, lengths and env_id: {error.args[0]}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"damaged, cut short, or no .npz file ({error})") from error
-    sums = int(lengths.sum()) + len(lengths), int(lengths.sum())
-    if (len(states), len(actions)) != sums or lengths.ndim != 1 or (lengths < 1).any():
+    arrays = read_npz(Path(source), {"states": "fiu", "actions": "fiu", "lengths": "iu", "env_id": "U"})
+    states, actions, lengths, env_id = arrays.values()
+    if lengths.ndim != 1 or env_id.ndim != 0 or states.ndim != 2 or actions.ndim != 2 or (lengths < 1).any():
+        raise ValueError("expected states and actions in rows, the lengths of the episodes, and one env_id")
+    n_steps = sum(lengths.tolist())
+    if (len(states), len(actions)) != (n_steps + len(lengths), n_steps):
         raise ValueError(
-            f"expected as many states and actions as the lengths of the episodes say, {sums[0]} and {sums[1]}, got "
-            f"{len(states)} and {len(actions)}"
+            f"expected as many states and actions as the lengths of the episodes say, {n_steps + len(lengths)} and "
+            f"{n_steps}, got {len(states)} and {len(actions)}"
         )
-    states, actions = (array.astype(np.float32, copy=False) for array in (states, actions))
+    lengths = lengths.astype(np.int64)
     return Episodes(
-        tuple(np.split(states, np.cumsum(lengths + 1)[:-1])),
-        tuple(np.split(actions, np.cumsum(lengths)[:-1])),
-        env_id or None,
+        tuple(np.split(_numbers(states), np.cumsum(lengths + 1)[:-1])),
+        tuple(np.split(_numbers(actions), np.cumsum(lengths)[:-1])),
+        str(env_id) or None,
     )
 
 
@@ -199,5 +175,6 @@ def _read_minari(source: str | Path) -> Episodes:
     return Episodes(tuple(states), tuple(actions), None if env_spec is None else env_spec.id)
 
 
-READERS = {".pkl": _read_buffer, ".npz": _read_npz}
+PICKLE = ".pkl"
+READERS = {".safetensors": _read_own_buffer, PICKLE: _read_sb3_buffer, ".npz": _read_npz}
 """Readers of files by suffix."""

@@ -1,7 +1,7 @@
 """Reward and termination of the robots' environments as functions of observations and actions.
 
-The simulator rewards the distance gone in a step, which observations do not hold: the mean of the velocities before and
-after the step stands for it. Everything else is the environments' own formula with their default arguments
+The simulator rewards the distance covered in a step, which observations do not contain: the mean of the velocities
+before and after the step replaces it. Everything else is the environments' own formula with their default arguments
 (gymnasium.envs.mujoco, v4 and v5).
 """
 
@@ -138,7 +138,7 @@ def task(env_id: str) -> Task:
     """
     if env_id not in TASKS:
         raise ValueError(
-            f"the reward of {env_id} is not known as a function of observations, only those of {', '.join(TASKS)} are; "
+            f"the reward of {env_id} is not known as a function of observations (known are {', '.join(TASKS)}); "
             "give reward=function(obs, action, next_obs) and terminated=function(next_obs)"
         )
     return TASKS[env_id]

@@ -28,20 +28,20 @@ class Trainer:
     both heads. The learning rate falls to zero along half a cosine.
 
     What a step does depends on nothing but the state of the trainer, its data and its arguments: on a CPU, training
-    that goes on from `state` repeats every bit. On a GPU the data lie on the device and a step is one captured graph.
+    that continues from `state` repeats every bit. On a GPU the data lie on the device and a step is one captured graph.
 
     Args:
         model: The model, on the device to train on; its normalisation is taken from the data.
         train: Chunks; a rollout is as long as they are.
         test: Trajectories of at least that length.
-        batch_size: Chunks in each minibatch; all, if there are not as many.
+        batch_size: Chunks in each minibatch; at most all of them.
         learning_rate: Step size of Adam in the first epoch.
         n_epochs: Passes through the data in total.
         prior: Prior of the parameters; its residual variance counts in ``rpp`` mode only, its other not in ``mlp``.
         seed: Decides the order of the data.
 
     Attributes:
-        epoch: Number of epochs made.
+        epoch: Number of epochs completed.
         history: For each of them the mean loss on the way and the loss on the test trajectories at its end, without
             the prior, shape ``(epoch, 2)``.
     """
@@ -79,7 +79,7 @@ class Trainer:
         """Go through the data once, in a new order.
 
         Raises:
-            FloatingPointError: If the loss is no finite number.
+            FloatingPointError: If the loss is not finite.
         """
         learning_rate = self.learning_rate * (1 + math.cos(math.pi * self.epoch / self.n_epochs)) / 2
         for group in self.optimizer.param_groups:
@@ -101,12 +101,12 @@ class Trainer:
         return float(rollout_loss(self.model, *data)) / (self.model.ensemble or 1)
 
     def state(self) -> dict[str, Tensor]:
-        """What has to be saved besides the model's own state to go on."""
+        """What has to be saved besides the model's own state to continue."""
         named = {f"optimizer.{name}.{key}": value for name, key, value in self._moments()}
         return {"history": torch.from_numpy(self.history), **named}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from where `state` was taken; the model's own state is loaded into the model.
+        """Continue from where `state` was taken; the model's own state is loaded into the model.
 
         Raises:
             ValueError: If the state is that of another model.

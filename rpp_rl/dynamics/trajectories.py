@@ -131,12 +131,12 @@ def split(
 ) -> tuple[Trajectories, Trajectories]:
     """Chunks to learn from, and trajectories to test with from whole episodes that no chunk comes from.
 
-    A tenth of the episodes that are long enough is held out, at most ``n_test`` of them, and more only where they do
-    not hold ``n_test`` trajectories.
+    A tenth of the episodes that are long enough is held out, at most ``n_test`` of them, and more only if those do
+    not contain ``n_test`` trajectories.
 
     Args:
         episodes: Everything there is.
-        n_chunks: Number of chunks to learn from; fewer where there are not as many.
+        n_chunks: Number of chunks to learn from; fewer if there are fewer.
         chunk_length: Steps in each.
         n_test: Number of test trajectories.
         test_length: Steps in each.

@@ -266,11 +266,14 @@ class Comparison:
         typical = np.median(single[:, 1])
         errors = single[:, 0] / np.maximum(np.maximum(single[:, 1], SMALL_CHANGE * typical), 1e-300)
         blocks_1 = self._block_incs(seen, actual, 1)
-        for block, error in self._block_incs(*self._coordinates(wild, wild_image, g), 1).items():
+        seen_wild, actual_wild = self._coordinates(wild, wild_image, g)
+        for block, error in self._block_incs(seen_wild, actual_wild, 1).items():
             blocks_1[block] = max(blocks_1[block], error) if error >= EXACT > blocks_1[block] else blocks_1[block]
         alignment, least_aligned = min(
             [
-                *self._alignments_of_derived(seen[1], actual[1]),
+                *self._alignments_of_derived(
+                    np.concatenate([seen[1], seen_wild[1]]), np.concatenate([actual[1], actual_wild[1]])
+                ),
                 *self._alignments_in_free_flight(g if aligned_at is None else aligned_at),
             ]
         )

@@ -1,7 +1,7 @@
 """From the environment's vector to the coordinates on which a representation acts linearly, and back.
 
-Besides the order of the numbers two things change: an orientation becomes a rotation matrix, because a group acts on
-unit quaternions only up to sign (the 90-degree turn of a four-legged robot has order 8 on them), and the Swimmer's
+Apart from the order of the numbers, two things change: an orientation becomes a rotation matrix, because a group acts
+on unit quaternions only up to sign (the 90-degree turn of a four-legged robot has order 8 on them), and the Swimmer's
 observation, which describes the first link, becomes one of the middle link.
 """
 
@@ -52,7 +52,7 @@ def to_rep(layout: Layout, obs: Float[ndarray, "*batch size"]) -> Float[ndarray,
 def from_rep(layout: Layout, x: Float[ndarray, "*batch rep"]) -> Float[ndarray, "*batch size"]:
     """The environment's vector that has the given coordinates: the inverse of `to_rep` up to the quaternion's length.
 
-    A matrix that is no rotation gives the quaternion of the nearest one; of the two unit quaternions the one with
+    A matrix that is not a rotation gives the quaternion of the nearest one; of the two unit quaternions, the one with
     w >= 0 is returned.
     """
     x = np.asarray(x, dtype=np.float64)

@@ -26,8 +26,8 @@ EXACT = 1e-9
 class Generator:
     """What one generator of the group does, and what the simulator says about it (see `rpp_rl.envs.check`).
 
-    Errors are None where nobody has measured them; those of the shipped specifications are of 400 random states, for an
-    infinitesimal generator the larger of two angles.
+    Errors are None if they have not been measured; those of the shipped specifications are from 400 random states, for
+    an infinitesimal generator the larger of two angles.
 
     Attributes:
         name: Short name, ``"r"``.
@@ -101,6 +101,21 @@ class EnvSpec:
     def is_exact(self) -> bool:
         """Whether every generator is an exact symmetry of dynamics, reward and termination."""
         return all(record.is_exact for record in self.generators)
+
+    @property
+    def error(self) -> float | None:
+        """The largest measured one-step error of a generator, relative to the state's change; None if one is unknown.
+
+        It is how far a prior may trust the symmetry: 0 is exact, 1 as bad as predicting no change. It is about the
+        dynamics; whether the reward is kept too, `keeps_reward` says.
+        """
+        measured = [record.inc_1 for record in self.generators if record.inc_1 is not None]
+        return max(measured, default=0.0) if len(measured) == len(self.generators) else None
+
+    @property
+    def keeps_reward(self) -> bool:
+        """Whether every generator leaves reward and termination invariant, up to the error of the dynamics."""
+        return all(record.keeps_reward for record in self.generators)
 
     @property
     def obs_rep(self) -> Rep:

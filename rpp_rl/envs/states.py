@@ -19,7 +19,7 @@ EPISODE_LENGTH = 100
 POSITION_NOISE, VELOCITY_NOISE = 0.05, 1.0
 """Standard deviations [m, rad and m/s, rad/s] of what is added to some states: random actions alone rarely slide."""
 PERTURBED_SHARE = 2
-"""One state in so many is perturbed."""
+"""One in this many states is perturbed."""
 SETTLING = (0.05, 1.0)
 """Seconds for which a pose is left to physics."""
 FALL = 0.05

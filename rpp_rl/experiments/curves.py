@@ -89,6 +89,14 @@ class Run:
         return self.curves[RETURN]
 
 
+def in_short(n_steps: float) -> str:
+    """Steps as people write them: 300k or 1.5M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(n_steps) >= size:
+            return f"{n_steps / size:.4g}{unit}"
+    return f"{n_steps:.4g}"
+
+
 def write_csv(runs: Iterable[tuple[str, Run]], path: Path) -> None:
     """Write every number of every run.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from rpp_rl.experiments import statistics
 from rpp_rl.experiments.comparison import Arm, Comparison, Panel
-from rpp_rl.experiments.curves import ACTOR_RESIDUAL, CRITIC_RESIDUAL, DISPLACEMENT, EQUIVARIANCE, RETURN
+from rpp_rl.experiments.curves import ACTOR_RESIDUAL, CRITIC_RESIDUAL, DISPLACEMENT, EQUIVARIANCE, RETURN, in_short
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.extras import need
 
@@ -196,7 +196,7 @@ def _draw_final(axes: Axes, panel: Panel, style: dict[str, Style], aggregate: st
         axes.plot([low, high], [row, row], color=own.colour, linewidth=5, alpha=0.6, solid_capstyle="butt")
         axes.plot([middle], [row], "|", color=own.colour, markersize=18, markeredgewidth=2.5)
     axes.set_yticks(range(len(arms)), [arm.label for arm in arms[::-1]])
-    axes.set(xlabel=f"return after {_steps(panel.end)} steps", ylim=(-0.6, len(arms) - 0.4))
+    axes.set(xlabel=f"return after {in_short(panel.end)} steps", ylim=(-0.6, len(arms) - 0.4))
 
 
 def _draw_profile(axes: Axes, panel: Panel, style: dict[str, Style]) -> None:
@@ -209,7 +209,7 @@ def _draw_profile(axes: Axes, panel: Panel, style: dict[str, Style]) -> None:
         middle, low, high = statistics.performance_profile([arm.final], thresholds)
         _line(axes, thresholds, middle, style[arm.label], offset=k)
         axes.fill_between(thresholds, low, high, color=style[arm.label].colour, alpha=0.12, linewidth=0)
-    axes.set(xlabel=f"return after {_steps(panel.end)} steps", ylabel="share of runs above", ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"return after {in_short(panel.end)} steps", ylabel="share of runs above", ylim=(-0.02, 1.02))
 
 
 def _legend(figure: Figure, comparison: Comparison, style: dict[str, Style], n_columns: int) -> None:
@@ -246,12 +246,4 @@ def _format_steps(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _steps(value)))
-
-
-def _steps(value: float) -> str:
-    """Steps as 300k or 1.5M."""
-    for size, unit in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_short(value)))

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from stable_baselines3.common.logger import Logger, configure
 
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.npz_file import read_npz
 from rpp_rl.io.provenance import versions
 from rpp_rl.settings import Settings, load_yaml
 
@@ -118,7 +118,7 @@ class RunFolder:
     @property
     def replay_buffer(self) -> Path:
         """The replay buffer of the newest checkpoint."""
-        return self.path / "replay_buffer.pkl"
+        return self.path / "replay_buffer.safetensors"
 
     @property
     def evaluations(self) -> Path:
@@ -211,10 +211,12 @@ class RunFolder:
         """
         if not self.evaluations.exists():
             return np.zeros(0, int), np.zeros((0, 0)), np.zeros((0, 0), int)
-        damage = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
-        with self.evaluations.open("rb") as file, user_input(*damage, about=f"{self.evaluations} is damaged"):
-            arrays = np.load(file)
-            return arrays["timesteps"], arrays["results"], arrays["ep_lengths"]
+        with user_input(ValueError, about=f"{self.evaluations} is damaged"):
+            arrays = read_npz(self.evaluations, {"timesteps": "iu", "results": "fiu", "ep_lengths": "iu"})
+            shapes = [array.shape for array in arrays.values()]
+            if shapes[0] != shapes[1][:1] or shapes[1] != shapes[2] or len(shapes[1]) != 2:
+                raise ValueError(f"expected one row per evaluation, got arrays of shapes {str(shapes)[:200]}")
+        return arrays["timesteps"], arrays["results"], arrays["ep_lengths"]
 
     def save_evaluations(self, timesteps: np.ndarray, results: np.ndarray, ep_lengths: np.ndarray) -> None:
         """Write what :meth:`load_evaluations` reads.

@@ -49,7 +49,7 @@ def write_weights(path: Path, kind: str, version: int, document: Mapping[str, An
     plain = {**document, "kind": kind, "version": version}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        text = _canonical({**plain, "sha256": _digest(plain, tensors)})
+        text = canonical({**plain, "sha256": _digest(plain, tensors)})
     except TypeError as error:
         raise ValueError(f"{path}: expected plain values to save, got something else: {error}") from error
     data = safetensors.torch.save(tensors, {KEY: text})
@@ -89,14 +89,25 @@ def read_document(path: Path, kind: str, version: int) -> dict[str, Any]:
         ValueError: As `read_weights` does.
         OSError: If the file cannot be read.
     """
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
+    return read_header(path, kind, version)[0]
+
+
+def read_header(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """The document, what the header says of the tensors, and where in the file their numbers begin.
+
+    Raises:
+        ValueError: If the header is damaged, or the file of another kind or of a newer version.
+        OSError: If the file cannot be read.
+    """
     if not path.is_file():
         raise FileNotFoundError(2, "expected a file", str(path))
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
     with path.open("rb") as file:
         header = _header(path, file)
+        start = file.tell()
     try:
-        document = _parse(header["__metadata__"][KEY])
+        document = _parse(header.pop("__metadata__")[KEY])
         found, number = document["kind"], document["version"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} was not written by rpp_rl: expected {kind}, got other safetensors") from error
@@ -106,7 +117,7 @@ def read_document(path: Path, kind: str, version: int) -> dict[str, Any]:
         raise ValueError(
             f"{path} has version {str(number)[:20]} of the format, this rpp_rl reads up to {version}: use a newer one"
         )
-    return document
+    return document, header, start
 
 
 def _header(path: Path, file: BinaryIO) -> dict[str, Any]:
@@ -131,12 +142,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"expected finite numbers, got {name}")
 
 
-def _canonical(document: Mapping[str, Any]) -> str:
+def canonical(document: Mapping[str, Any]) -> str:
+    """A document as JSON in the one form that digests are taken of."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(_canonical(document).encode())
+    digest = hashlib.sha256(canonical(document).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())

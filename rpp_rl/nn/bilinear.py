@@ -18,8 +18,8 @@ class Bilinear(nn.Module):
 
     Between scalars s and copies x_k of each other summand this is exactly s_j += c Σ_ki a_jki ⟨x_k, x_i⟩ and
     x_i += c Σ_k (Σ_s b_iks s_s) x_k, which costs two small products instead of a matrix for every sample. W(x) is made
-    of as many copies x_k as the summand has dimensions, for so many span it, as in the paper's code. The layer is
-    quadratic, hence has no bounded Lipschitz constant.
+    of as many copies x_k as the summand has dimensions, which is enough to span it, as in the paper's code. The layer
+    is quadratic, hence has no bounded Lipschitz constant.
 
     With ``contractions`` the layer also holds the products of three summands other than scalars: where x has a summand
     c = b ⊗ a*, its copies are matrices from a to b, and b_i += c Σ_kj w_ikj x_k a_j. Only so can a network make r rᵀ

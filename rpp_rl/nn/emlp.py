@@ -125,7 +125,7 @@ def trunk(
 class Trunk(nn.Sequential):
     """The hidden layers of a network, one after the other; as one node of the graph of gradients where possible.
 
-    That is where linear maps and functions of one number take turns and the weights are ready (see `Weights`).
+    This is possible where linear maps and pointwise functions alternate and the weights are ready (see `Weights`).
     """
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]

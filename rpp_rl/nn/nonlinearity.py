@@ -51,7 +51,7 @@ class Pointwise(nn.Module):
         require_activation(activation)
         if not _is_pointwise_legal(rep, activation):
             raise ValueError(
-                f"{activation} on every coordinate is not equivariant on {rep.name} of {rep.group}, which is no "
+                f"{activation} on every coordinate is not equivariant on {rep.name} of {rep.group}, which is not a "
                 "permutation of coordinates; use Gated"
             )
         self.rep_in = self.rep_out = rep
@@ -109,7 +109,7 @@ class Gated(nn.Module):
 def nonlinearity(rep: Rep, activation: str, mode: Mode) -> Pointwise | Gated:
     """The nonlinearity for hidden vectors of type ``rep``; its ``rep_in`` is what the layer before must produce.
 
-    Pointwise where that is equivariant or nothing need be (``mlp``), gated elsewhere, with residual swish in ``rpp``.
+    Pointwise where that is equivariant or need not be (``mlp``), gated elsewhere, with a residual swish in ``rpp``.
 
     Raises:
         ValueError: If the activation or the mode is unknown.

@@ -32,7 +32,7 @@ class EquivariantNorm(nn.Module):
     Attributes:
         running_mean: μ, shape ``(size,)``; zero before the first update.
         running_var: σ², shape ``(size,)``; one before the first update.
-        running_count: Number of vectors seen. It is no integer because SB3 multiplies every ``running_*`` buffer by a
+        running_count: Number of vectors seen. Not an integer, because SB3 multiplies every ``running_*`` buffer by a
             float when it copies the statistics of a critic to its target.
 
     Raises:

@@ -115,7 +115,7 @@ class Prior:
                 raise ValueError(f"{name} must be positive, or null for no prior, got {value}")
 
     def of_mode(self, mode: Mode) -> Prior:
-        """What of it counts in networks of a mode: alone, the free pathway is no residual and has no prior."""
+        """The part of it that applies in a mode: alone, the free pathway is not a residual and has no prior."""
         return Prior(None if mode == "mlp" else self.equiv_var, self.residual_var if mode == "rpp" else None)
 
     def energy(self, module: nn.Module) -> Tensor:

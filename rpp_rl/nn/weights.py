@@ -26,7 +26,7 @@ Pair = tuple[Tensor, Tensor]
 def shared_weights(module: nn.Module) -> Iterator[None]:
     """Make the weights of every `RPPLinear` in ``module`` once, on entry, for all passes inside the ``with`` block.
 
-    The parameters must not be stepped inside. Gradients flow as ever, unless the block is entered under ``no_grad``.
+    The parameters must not be stepped inside. Gradients flow as usual, unless the block is entered under ``no_grad``.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
     with _shared(layers, [(layer.weight(), layer.bias()) for layer in layers]):
@@ -48,8 +48,8 @@ def _shared(layers: Sequence[RPPLinear], pairs: Sequence[Pair]) -> Iterator[None
 class Weights:
     """The weights of every `RPPLinear` in a network, for passes that know no pathways.
 
-    They are as the parameters were at the last `make`; after a step of the parameters they must be made anew. Gradients
-    of weights are handed to the parameters by `pull_back`.
+    They are those of the last `make`; after a step of the parameters they must be made again. Gradients of weights
+    are passed to the parameters by `pull_back`.
 
     Args:
         module: The network.

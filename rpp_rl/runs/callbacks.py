@@ -5,6 +5,7 @@ checkpoint taken inside a step would lack the transition of that step.
 """
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,12 @@ from tqdm import tqdm
 
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.checkpoint import save_agent, save_checkpoint
+from rpp_rl.runs.divergence import require_finite
+from rpp_rl.runs.environments import SIGNALS, derived_seed
 from rpp_rl.sac import RPPSAC
+
+EVALUATION = 1
+"""The purpose of the seeds of evaluations, see `derived_seed`."""
 
 
 def report(line: str) -> None:
@@ -28,25 +34,48 @@ def report(line: str) -> None:
         print(line, flush=True)
 
 
+SAME_PRESS = 0.5
+"""Seconds within which a second Ctrl-C is the first one, arriving twice."""
+
+
 class Interrupted(Exception):  # noqa: N818
     """The user asked the run to stop; raised where its state is consistent."""
 
 
 class StopWish(BaseCallback):
-    """Notes Ctrl-C and SIGTERM, and ends the training at the next consistent moment."""
+    """Notes Ctrl-C, SIGTERM and SIGHUP, and ends the training at the next consistent moment; SIGUSR1 asks to save.
+
+    Attributes:
+        number: The signal that asked to stop; None while none has.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.made = False
+        self.number: int | None = None
+        self.noted_at = 0.0
+        self.wants_checkpoint = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen for the signals; a second one acts at once, as if nobody listened."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Listen for the signals.
+
+        Batch systems repeat theirs, so only Ctrl-C acts at once the second time, if it is not the same press.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals reach the main thread only
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        if before[signal.SIGHUP] == signal.SIG_IGN:
+            del before[signal.SIGHUP]  # started with nohup
 
         def note(number: int, frame: FrameType | None) -> None:
-            self.made = True
-            signal.signal(number, before[signal.Signals(number)])
+            if number == signal.SIGUSR1:
+                self.wants_checkpoint = True
+            elif self.number is None:
+                self.number = number
+                self.noted_at = time.monotonic()
+            elif number == signal.SIGINT and time.monotonic() - self.noted_at > SAME_PRESS:
+                raise KeyboardInterrupt
 
         for number in before:
             signal.signal(number, note)
@@ -56,13 +85,23 @@ class StopWish(BaseCallback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @property
+    def status(self) -> int:
+        """What the shell is told: 0, or 128 and the number of the signal."""
+        return 0 if self.number is None else 128 + self.number
+
+    def take_save_request(self) -> bool:
+        """Whether somebody asked for a checkpoint since the last call."""
+        asked, self.wants_checkpoint = self.wants_checkpoint, False
+        return asked
+
     def check(self, *_: object) -> None:
         """End the training if asked to.
 
         Raises:
             Interrupted: If so.
         """
-        if self.made:
+        if self.number is not None:
             raise Interrupted
 
     def _on_rollout_start(self) -> None:
@@ -113,14 +152,16 @@ class Evaluation(Periodic):
         n_episodes: Episodes per evaluation.
         every: Steps between evaluations.
         check_stop: Called at every step of an evaluation; may end it.
+        seed: Seed of the run. Every evaluation has seeds of its own, so that it does not depend on those before.
     """
 
     def __init__(
-        self, folder: RunFolder, envs: VecEnv, n_episodes: int, every: int, check_stop: Callable[..., None]
+        self, folder: RunFolder, envs: VecEnv, n_episodes: int, every: int, check_stop: Callable[..., None], seed: int
     ) -> None:
         timesteps, results, ep_lengths = folder.load_evaluations()
         super().__init__(every, last=int(timesteps[-1]) if len(timesteps) else 0)
         self.folder, self.envs, self.n_episodes, self.check_stop = folder, envs, n_episodes, check_stop
+        self.seed = seed
         self.timesteps, self.results, self.ep_lengths = list(timesteps), list(results), list(ep_lengths)
         self.best = max((float(np.mean(returns)) for returns in results), default=-np.inf)
         self.started = (time.monotonic(), 0)
@@ -130,6 +171,8 @@ class Evaluation(Periodic):
 
     def act(self) -> None:
         """Evaluate the agent."""
+        require_finite(self.model)
+        self.envs.seed(derived_seed(self.seed, EVALUATION, self.model.num_timesteps))
         returns, lengths = evaluate_policy(
             self.model, self.envs, self.n_episodes, callback=self.check_stop, return_episode_rewards=True
         )
@@ -164,12 +207,18 @@ class Checkpoints(Periodic):
         every: Steps between checkpoints.
         last: Steps at the checkpoint from which the run goes on.
         keep_buffer: Whether the replay buffer is written too.
+        is_asked: Called before every step; whether somebody asked for a checkpoint.
     """
 
-    def __init__(self, folder: RunFolder, every: int, last: int, *, keep_buffer: bool) -> None:
+    def __init__(
+        self, folder: RunFolder, every: int, last: int, *, keep_buffer: bool, is_asked: Callable[[], bool]
+    ) -> None:
         super().__init__(every, last)
         self.folder, self.keep_buffer = folder, keep_buffer
         self.saved_at = last or None
+        self.is_asked = is_asked
+        self.is_between_steps = True
+        self.has_warned = False
 
     def act(self) -> None:
         """Write a checkpoint, unless there is one of this step.
@@ -178,9 +227,27 @@ class Checkpoints(Periodic):
         buffer there would belong to none.
         """
         n_steps = self.model.num_timesteps
-        if n_steps != self.saved_at:
-            save_checkpoint(self.folder, self.model, keep_buffer=self.keep_buffer)
-            self.saved_at = n_steps
+        if n_steps == self.saved_at:
+            return
+        require_finite(self.model)
+        reason = save_checkpoint(
+            self.folder, self.model, keep_buffer=self.keep_buffer, is_between_steps=self.is_between_steps
+        )
+        self.saved_at = n_steps
+        if reason is not None and not self.has_warned:
+            self.has_warned = True
+            report(f"a resumed run will begin a new episode, and differ from one that was never stopped: {reason}")
+
+    def act_after_error(self) -> None:
+        """Write a checkpoint although the environments have failed in the middle of a step."""
+        self.is_between_steps = False
+        self.act()
+
+    def _on_rollout_start(self) -> None:
+        super()._on_rollout_start()
+        if self.is_asked():
+            self.act()
+            report(f"step {self.model.num_timesteps}: saved a checkpoint, as a signal asked for")
 
     def _on_training_end(self) -> None:
         self.act()

@@ -1,5 +1,6 @@
 """Environments and devices for the commands: made by name, seeded, and refused where they do not fit."""
 
+import atexit
 import dataclasses
 import difflib
 import multiprocessing
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,38 @@ from rpp_rl.agents import TrainedAgent
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.io.tensor_file import SUFFIX
 from rpp_rl.nn.products import set_strict_float32
+from rpp_rl.runs import env_state
 from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.tasks import register_tasks
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What asks a run to stop or to save."""
 
 
 def derived_seed(seed: int, *path: int) -> int:
     """A seed for one purpose of a run, unrelated to the seeds of its other purposes and of other runs."""
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+class ResumableMonitor(Monitor):
+    """SB3's ``Monitor``, which can be asked from another process where its environment stands."""
+
+    def capture_state(self) -> tuple[Any, str | None]:
+        """A tree of plain values; or None and the reason why there is none."""
+        try:
+            return env_state.capture(self), None
+        except env_state.NotRestorableError as error:
+            return None, str(error)
+
+    def restore_state(self, tree: Any) -> str | None:  # noqa: ANN401
+        """Stand where the tree says; returns why that is impossible, if it is."""
+        try:
+            env_state.restore(self, tree)
+        except env_state.NotRestorableError as error:
+            return str(error)
+        return None
 
 
 def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = None, *, append: bool = False) -> Monitor:
@@ -49,8 +73,9 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
         UserError: If there is no such environment, or it does not take these arguments, or its spaces are not vectors.
     """
     if multiprocessing.parent_process() is not None:
-        # Ctrl-C reaches all processes of a terminal; only the main one may act on it, and it still needs this one.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A signal may reach all processes of a run; only the main one may act on it, and it still needs this one.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     register_tasks()
     _check_known(env_id)
     if ":" in env_id and "" not in sys.path:
@@ -63,7 +88,7 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise UserError(f"{env_id}: expected {name} in a one-dimensional Box, got {space}")
-    return Monitor(env, filename=None if monitor is None else str(monitor), override_existing=not append)
+    return ResumableMonitor(env, filename=None if monitor is None else str(monitor), override_existing=not append)
 
 
 def make_vec_env(
@@ -98,11 +123,19 @@ def make_vec_env(
         make_env(env_id, env_kwargs).close()  # An error in another process would not reach the user.
         # Imported once, in the process from which the others are forked: seconds and 150 MB for each of them.
         multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
-        envs = FiniteVecEnv(SubprocVecEnv(makers), env_id)
+        workers = SubprocVecEnv(makers)
+        # They ignore the signal by which Python ends processes that are left at the end; without this it would wait.
+        atexit.register(_kill, workers.processes)
+        envs = FiniteVecEnv(workers, env_id)
     else:
         envs = FiniteVecEnv(DummyVecEnv(makers), env_id)
     envs.seed(seed)
     return envs
+
+
+def _kill(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
 
 
 def environment_of(agent: TrainedAgent, env_id: str | None, env_kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -114,19 +147,32 @@ def environment_of(agent: TrainedAgent, env_id: str | None, env_kwargs: dict[str
         env_kwargs: Arguments that the user gave; for the agent's own environment they override those of its training.
 
     Raises:
-        UserError: If nobody says which, or a file from anybody names one whose making would import a module.
+        UserError: If nobody says which, or the agent's file names one whose making would import a module.
     """
     if env_id is not None and env_id != agent.env_id:
         return env_id, env_kwargs
     if agent.env_id is None:
         raise UserError(f"{agent.path} does not say which environment it is for: add --env ID")
-    is_of_anybody = agent.path is not None and agent.path.suffix == SUFFIX
-    if ":" in agent.env_id and is_of_anybody and env_id is None:
-        raise UserError(
-            f"{agent.path} is for {agent.env_id}, which runs the module before the colon; if that is yours or you "
-            f"trust it, say so with --env {agent.env_id}"
-        )
+    require_asked(agent.env_id, env_id, agent.path)
     return agent.env_id, {**agent.env_kwargs, **env_kwargs}
+
+
+def require_asked(named: str, asked: str | None, where: object) -> None:
+    """Refuse to import a module because a file names it, whatever kind of file that is and whoever wrote it.
+
+    Args:
+        named: The environment that the file names.
+        asked: The environment that the user asked for, if any.
+        where: The file.
+
+    Raises:
+        UserError: If the environment would import a module that the user has not named.
+    """
+    if ":" in named and asked != named:
+        raise UserError(
+            f"{where} is for {named[:80]}, which runs the module before the colon; if that is yours or you "
+            f"trust it, say so with --env {named[:80]}"
+        )
 
 
 def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:

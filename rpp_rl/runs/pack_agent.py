@@ -16,6 +16,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.io.tensor_file import SUFFIX
+from rpp_rl.runs.environments import require_asked
 from rpp_rl.runs.evaluate_agent import evaluate
 from rpp_rl.runs.tensorboard import equivariance_curve
 from rpp_rl.sac.config import SACConfig, sac_config
@@ -39,13 +40,20 @@ class Packed:
 
 
 def pack_agent(
-    folder: Path, target: Path | None = None, *, n_episodes: int = 20, seed: int = 0, last: bool = False
+    folder: Path,
+    target: Path | None = None,
+    *,
+    env_id: str | None = None,
+    n_episodes: int = 20,
+    seed: int = 0,
+    last: bool = False,
 ) -> Packed:
     """Write an agent of a run as one file without pickled code, with a card for people beside it.
 
     Args:
         folder: Folder of the run.
         target: Where; absent for ``{method}-{environment}`` in the current folder.
+        env_id: The environment again, where it is one of a module that has to be imported.
         n_episodes: Episodes that the card reports, played with the deterministic policy.
         seed: Their seed.
         last: Whether to take the agent at the end, and not the one with the best evaluation.
@@ -58,12 +66,13 @@ def pack_agent(
     target = target or Path(f"{_config(run).method}-{run.settings.name}{SUFFIX}")
     if target.suffix != SUFFIX:
         raise UserError(f"{target}: expected the name of a file that ends in {SUFFIX}")
+    require_asked(_config(run).env, env_id, run.path)
     agent = agent_with_card(run, n_episodes, seed, last=last)
     agent.card = {"name": target.stem, **agent.card}
     save_agent(agent, target)
-    env_id, card = read_record(target)
+    stored_env_id, card = read_record(target)
     with replacing(target.with_suffix(".md")) as file:
-        file.write(to_markdown(target.stem, env_id, card).encode())
+        file.write(to_markdown(target.stem, stored_env_id, card).encode())
     return Packed(agent, target)
 
 

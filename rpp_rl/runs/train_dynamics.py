@@ -34,11 +34,13 @@ class DynamicsRun:
         folder: Its files.
         model: The model at its end.
         is_complete: Whether all epochs were made; if not, it was interrupted and saved.
+        status: The status for the shell: 0, or 128 + n if signal n asked it to stop.
     """
 
     folder: RunFolder
     model: TransitionModel
     is_complete: bool
+    status: int = 0
 
 
 def train_dynamics(
@@ -112,7 +114,7 @@ def divide(episodes: Episodes, config: ModelConfig) -> tuple[Trajectories, Traje
 def _data(config: ModelConfig, spec: EnvSpec) -> tuple[Trajectories, Trajectories, str]:
     """Chunks, test trajectories, and the checksum of what they were cut from."""
     if config.buffer is None:
-        raise ValueError("no data given: add --buffer FILE, such as the replay_buffer.pkl of a run of train-sac")
+        raise ValueError("no data given: add --buffer FILE, such as the replay_buffer.safetensors of a run")
     episodes = _episodes(config.buffer, config.env, spec)
     if config.test_buffer is None:
         train, test = divide(episodes, config)
@@ -228,7 +230,7 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
             save()
             hint = f"go on with: train-model --resume {folder.path}"
             report(f"interrupted after {trainer.epoch} epochs and saved; {hint}")
-        return DynamicsRun(folder, trainer.model, is_complete=False)
+        return DynamicsRun(folder, trainer.model, is_complete=False, status=stop.status)
     finally:
         logger.close()
     save()
@@ -236,4 +238,4 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
     report(
         f"done: {trainer.epoch} epochs, loss {loss:.4g}, on the test trajectories {test_loss:.4g}; the model is {path}"
     )
-    return DynamicsRun(folder, trainer.model, is_complete=True)
+    return DynamicsRun(folder, trainer.model, is_complete=True, status=stop.status)

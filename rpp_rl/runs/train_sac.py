@@ -2,7 +2,8 @@
 
 import dataclasses
 import secrets
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
-from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, rewind, save_agent
+from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
+from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
 from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
-from rpp_rl.runs.finite_env import naming_divergence
+from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.runs.further_training import take_over
+from rpp_rl.runs.training_state import restore_training
 from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
 from rpp_rl.sac.config import SACConfig
 
@@ -33,7 +36,8 @@ AGENT_SETTINGS = (
     "prior_n_data", "seed", "device", "compile",
 )  # fmt: skip
 
-EVALUATION, RESUMPTION = 1, 2  # purposes of derived seeds
+RESUMPTION = 2
+"""The purpose of the seeds of a resumed run, where its environments begin new episodes, see `derived_seed`."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class SACRun:
         folder: Its files.
         agent: The agent at its end.
         is_complete: Whether all steps were made; if not, it was interrupted and saved.
+        status: The status for the shell: 0, or 128 + n if signal n asked it to stop.
     """
 
     folder: RunFolder
     agent: RPPSAC
     is_complete: bool
+    status: int = 0
 
 
 def train_sac(
@@ -80,17 +86,16 @@ def train_sac(
     prepare_torch(config.device, config.num_threads, strict_float32=config.strict_float32)
     seed = secrets.randbelow(2**31) if config.seed is None else config.seed
     config = dataclasses.replace(config, seed=seed)
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as undo:
         eval_envs = stack.enter_context(closing(_make_envs(config, config.n_eval_envs)))
         if folder is None:
             spec = specification(config, eval_envs) if source is None else source.spec
             config = dataclasses.replace(config, group=None if spec is None else spec.variant)
-            agent, folder = _start(config, spec, source, stack)
+            agent, folder = _start(config, spec, source, stack, undo)
         else:
             agent = _resume(config, folder, stack)
         folder.write_settings(config, command_line, agent.num_timesteps)
-        eval_envs.seed(derived_seed(seed, EVALUATION, agent.num_timesteps))
-        return _train(config, agent, folder, eval_envs, progress=progress, verbose=verbose)
+        return _train(config, agent, folder, eval_envs, undo, progress=progress, verbose=verbose)
 
 
 def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:
@@ -132,19 +137,17 @@ def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, 
 
 
 def _start(
-    config: SACConfig, spec: EnvSpec | None, source: TrainedAgent | None, stack: ExitStack
+    config: SACConfig, spec: EnvSpec | None, source: TrainedAgent | None, stack: ExitStack, undo: ExitStack
 ) -> tuple[RPPSAC, RunFolder]:
-    """A fresh agent, with the weights of another if there is one, in a folder that goes away if it cannot be made."""
+    """A fresh agent, with the weights of another if there is one, in a folder that goes away if it cannot begin."""
     folder = RunFolder.create(Path(config.log_folder) / config.method, config.env)
+    undo.callback(folder.remove)
     stack.enter_context(folder.locked())
-    with ExitStack() as undo:
-        undo.callback(folder.remove)
-        envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
-        with user_input(ValueError, MemoryError):
-            agent = build_agent(config, spec, envs)
-            if source is not None:
-                take_over(agent, source)
-        undo.pop_all()
+    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder)))
+    with user_input(ValueError, MemoryError):
+        agent = build_agent(config, spec, envs)
+        if source is not None:
+            take_over(agent, source)
     algorithm = config.method if config.mode == "mlp" else f"{config.method} ({config.group})"
     origin = "" if source is None else f" from {registry.name_of(source.path)}, trained for {source.n_steps} steps,"
     report(f"training {algorithm} on {config.env}{origin} with seed {config.seed} in {folder.path}")
@@ -167,41 +170,77 @@ def _inexact(record: Generator) -> str:
 
 def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     """The agent of the newest checkpoint, with everything recorded after it removed."""
-    stack.enter_context(folder.locked())
-    mark = read_mark(folder)
-    if mark.n_steps >= config.n_timesteps:
-        raise UserError(f"{folder.path} has made its {mark.n_steps} steps; give more with -n to go on")
-    rewind(folder, mark)
-    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
-    agent = load_checkpoint(folder, mark, config.device, envs)
-    agent.compile = config.compile
     assert config.seed is not None
-    agent.set_random_seed(derived_seed(config.seed, RESUMPTION, mark.n_steps))
-    report(f"going on with {folder.path} after {mark.n_steps} of {config.n_timesteps} steps")
+    stack.enter_context(folder.locked())
+    checkpoint = read_checkpoint(folder)
+    n_steps = checkpoint.mark.n_steps
+    # A run that was stopped in its last evaluation or before its last file has made its steps but is not finished.
+    if n_steps >= config.n_timesteps and saved_steps(folder.agent) == n_steps:
+        raise UserError(f"{folder.path} has made its {n_steps} steps; give more with -n to go on")
+    envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
+    agent = load_checkpoint(folder, checkpoint, config.device, envs)
+    agent.compile = config.compile
+    kinds = (KeyError, TypeError, ValueError, RuntimeError, AttributeError)
+    with user_input(*kinds, about=f"{folder.replay_buffer} holds no state of a training"):
+        reason = restore_training(agent, checkpoint.state, envs, derived_seed(config.seed, RESUMPTION, n_steps))
+    rewind(folder, checkpoint.mark)
+    report(f"going on with {folder.path} after {n_steps} of {config.n_timesteps} steps")
+    if reason is not None:
+        report(f"new episodes begin, because the environment cannot go on with the old ones: {reason}")
     return agent
 
 
 def _train(
-    config: SACConfig, agent: RPPSAC, folder: RunFolder, eval_envs: VecEnv, *, progress: bool, verbose: int
+    config: SACConfig,
+    agent: RPPSAC,
+    folder: RunFolder,
+    eval_envs: VecEnv,
+    undo: ExitStack,
+    *,
+    progress: bool,
+    verbose: int,
 ) -> SACRun:
     """Learn until all steps are made or the user asks to stop; progress is saved either way."""
+    assert config.seed is not None
     agent.set_logger(folder.logger(config.tensorboard_log, verbose))
     stop = StopWish()
-    evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check)
-    checkpoints = Checkpoints(folder, config.save_freq, agent.num_timesteps, keep_buffer=config.save_replay_buffer)
+    evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check, config.seed)
+    checkpoints = Checkpoints(
+        folder,
+        config.save_freq,
+        agent.num_timesteps,
+        keep_buffer=config.save_replay_buffer,
+        is_asked=stop.take_save_request,
+    )
     bar = Progress()
-    callbacks = CallbackList([stop, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
+    watch = DivergenceWatch()
+    callbacks = CallbackList([stop, watch, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
+    hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
     try:
-        with stop.listening(), naming_divergence(agent):
-            agent.learn(config.n_timesteps - agent.num_timesteps, callbacks, reset_num_timesteps=False)
+        with stop.listening(), explaining_divergence(agent), _saving_after_errors(agent, checkpoints, hint):
+            undo.pop_all()  # from here on a signal saves
+            try:
+                agent.learn(config.n_timesteps - agent.num_timesteps, callbacks, reset_num_timesteps=False)
+            except Interrupted:
+                checkpoints.act()
+                report(f"interrupted after {agent.num_timesteps} steps and saved{hint}")
+                return SACRun(folder, agent, is_complete=False, status=stop.status)
             save_agent(agent, folder.agent)
-    except Interrupted:
-        checkpoints.act()
-        hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
-        report(f"interrupted after {agent.num_timesteps} steps and saved{hint}")
-        return SACRun(folder, agent, is_complete=False)
     finally:
         bar.close()
     best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
     report(f"done: {agent.num_timesteps} steps{best}; the agent is {folder.agent}")
-    return SACRun(folder, agent, is_complete=True)
+    return SACRun(folder, agent, is_complete=True, status=stop.status)
+
+
+@contextmanager
+def _saving_after_errors(agent: RPPSAC, checkpoints: Checkpoints, hint: str) -> Iterator[None]:
+    """Save what was learnt before an error of the environment ends the run; the error goes on."""
+    try:
+        yield
+    except Exception:
+        envs = agent.get_env()
+        if isinstance(envs, FiniteVecEnv) and envs.has_failed:
+            checkpoints.act_after_error()
+            report(f"the environment failed after {agent.num_timesteps} steps, which are saved{hint}")
+        raise

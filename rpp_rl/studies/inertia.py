@@ -6,7 +6,7 @@ the misspecified group: it leaves no scalar product alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -123,19 +123,52 @@ PAPER = MappingProxyType(
 
 def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     """Train one kind of network on one case, all trials at once; errors on train and test data at the end."""
-    recipe = recipe_of(job, settings)
-    generator = torch.Generator().manual_seed(job_seed(settings.seed, "data", job.case))
-    is_modified = job.case == "approximate"
-    data = [sample(settings.trials, N_TRAIN, generator, is_modified=is_modified) for _ in range(2)]
-    train, test = (Sample(*(tensor.to(context.device) for tensor in split)) for split in data)
-    seed = job_seed(settings.seed, "network", *job)
-    torch.manual_seed(seed)
-    net = network(GROUPS[job.case], mode_of(job.model), width=settings.width or WIDTH, members=settings.trials)
-    net = net.to(context.device)
-    for _ in epochs_of_training(net, *train, squared_error, recipe, seed=seed):
+    mode = mode_of(job.model)
+    trainer = Trainer(job.case, mode, recipe_of(job, settings), settings, context, name=f"{job.case}/{job.model}")
+    for _ in trainer.epochs():
         context.tick(1)
-    errors = {"train": evaluated(net, *train, squared_error), "test": evaluated(net, *test, squared_error)}
-    return rows_of(job, recipe.n_epochs, errors)
+    return rows_of(job, trainer.recipe.n_epochs, trainer.errors())
+
+
+class Trainer:
+    """An ensemble of networks with data of their own, and its training.
+
+    Args:
+        case: One of `CASES`; decides data and group.
+        mode: Of the networks.
+        recipe: How they are trained.
+        settings: Number of trials, width and seed.
+        context: Where.
+        name: Decides initial weights and the order of the data; the data themselves depend on case and seed alone.
+
+    Attributes:
+        net: The ensemble.
+        train: The data that it learns from.
+        test: The data that it is tested with.
+    """
+
+    def __init__(
+        self, case: str, mode: Mode, recipe: Recipe, settings: StudySettings, context: Context, *, name: str
+    ) -> None:
+        self.recipe = recipe
+        generator = torch.Generator().manual_seed(job_seed(settings.seed, "data", case))
+        data = [sample(settings.trials, N_TRAIN, generator, is_modified=case == "approximate") for _ in range(2)]
+        self.train, self.test = (Sample(*(tensor.to(context.device) for tensor in split)) for split in data)
+        self.seed = job_seed(settings.seed, "network", name)
+        torch.manual_seed(self.seed)
+        net = network(GROUPS[case], mode, width=settings.width or WIDTH, members=settings.trials)
+        self.net = net.to(context.device)
+
+    def epochs(self) -> Iterator[Tensor]:
+        """See `epochs_of_training`."""
+        return epochs_of_training(self.net, *self.train, squared_error, self.recipe, seed=self.seed)
+
+    def errors(self) -> dict[str, Tensor]:
+        """Mean squared error of each trial on both data."""
+        return {
+            "train": evaluated(self.net, *self.train, squared_error),
+            "test": evaluated(self.net, *self.test, squared_error),
+        }
 
 
 def recipe_of(job: Job, settings: StudySettings) -> Recipe:

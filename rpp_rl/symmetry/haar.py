@@ -15,7 +15,7 @@ def haar_element(group: Group, rng: np.random.Generator) -> Element:
     `Group.sample` covers any group but prefers elements close to the identity.
 
     Raises:
-        ValueError: If the group is none of these.
+        ValueError: If the group is not one of these.
 
     >>> from rpp_rl.symmetry import orthogonal
     >>> haar_element(orthogonal(3), np.random.default_rng(0)).word

@@ -21,7 +21,7 @@ def irreps(group: Group) -> tuple[Rep, ...]:
     """All real irreducible representations of Z_n, D_n or the trivial group, the trivial one first.
 
     Raises:
-        ValueError: If the group is none of these.
+        ValueError: If the group is not one of these.
     """
     kind, n = _family(group)
     if kind == "trivial":
@@ -40,7 +40,7 @@ def irrep(group: Group, k: int) -> Rep:
     -1. O(2) has its one-dimensional rep as ``Rep.parse("P")``.
 
     Raises:
-        ValueError: If the group is none of these or has no such rep.
+        ValueError: If the group is not one of these or has no such rep.
     """
     if k == 0:
         return trivial(group)

@@ -143,7 +143,7 @@ class Rep:
         """The permutation left when the signs of a signed permutation are dropped: how a standard deviation transforms.
 
         Raises:
-            ValueError: If the rep is no signed permutation.
+            ValueError: If the rep is not a signed permutation.
         """
         if not self.is_signed_permutation:
             raise ValueError(f"only a signed permutation has an absolute value, got {self.name} of {self.group}")

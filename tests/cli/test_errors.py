@@ -1,5 +1,7 @@
 """What a user can get wrong ends in one line that names it; what the program gets wrong keeps its traceback."""
 
+import dataclasses
+import hashlib
 import json
 import pickle
 import shutil
@@ -15,8 +17,9 @@ from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.train_sac import main as train_sac
 from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.replay_file import read_replay, write_replay
 from rpp_rl.io.run_folder import RunFolder
-from rpp_rl.runs.checkpoint import Mark
+from rpp_rl.runs.checkpoint import load_agent
 from rpp_rl.sac import RPPSAC
 
 
@@ -36,8 +39,12 @@ class Failing(gym.Env):
     def step(self, action):
         self.n_steps += 1
         failed = self.n_steps >= self.after
+        if failed and self.what == "error":
+            raise RuntimeError("a bug of the user's")
         obs = np.zeros(3, np.float32)
-        if failed and self.what != "reward":
+        if failed and self.what == "huge":
+            obs[1] = 1e37
+        elif failed and self.what != "reward":
             obs[1] = np.nan
         reward = np.inf if failed and self.what == "reward" else 0.0
         terminated = failed and self.what == "last observation"
@@ -120,7 +127,32 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_learnt(refused
 
 
 def test_a_diverged_training_is_one_line(refused, tiny):
-    assert "its training has diverged" in refused(train_sac, *tiny, "--rpp", "-params", "learning_rate:1e30")
+    assert "the training has diverged" in refused(train_sac, *tiny, "--rpp", "-params", "learning_rate:1e30")
+
+
+def test_critics_that_are_not_finite_stop_the_run_and_are_not_saved(refused, tmp_path, capsys):
+    """The actor may stay finite, so torch has nothing to complain about."""
+    flags = ["--env", "Failing-v0", "--env-kwargs", "what:huge", "after:60", "-f", tmp_path, "--save-freq", "50"]
+    flags += ["-n", "300", "-params", "buffer_size:300", "net_arch:[8]", "learning_starts:70", "batch_size:16"]
+    assert train_sac([str(flag) for flag in flags]) == 2
+    warning, line = capsys.readouterr().err.splitlines()
+    assert "warning: Failing-v0: the observation reached 1.0e+37 after 60 steps" in warning
+    assert "the training has diverged" in line
+    assert "critic" in line
+    folder = RunFolder.open(tmp_path / "sac" / "Failing-v0_1")
+    assert [path.name for path in folder.checkpoints()] == ["rl_model_50_steps.zip"]
+    assert all(bool(torch.isfinite(t).all()) for t in load_agent(folder.checkpoint(50), "cpu").policy.parameters())
+
+
+def test_an_error_of_the_environment_keeps_its_traceback_and_what_was_learnt(tmp_path, capsys):
+    flags = ["--env", "Failing-v0", "--env-kwargs", "what:error", "after:60", "-f", tmp_path, "--save-freq", "50"]
+    flags += ["-n", "300", "-params", "buffer_size:300", "net_arch:[8]", "learning_starts:30", "batch_size:16"]
+    with pytest.raises(RuntimeError, match="a bug of the user's"):
+        train_sac([str(flag) for flag in flags])
+    assert "the environment failed after 59 steps, which are saved; go on with" in capsys.readouterr().out
+    folder = tmp_path / "sac" / "Failing-v0_1"
+    assert train_sac(["--resume", str(folder), "-n", "70"]) == 0
+    assert "it failed in the middle of a step" in capsys.readouterr().out
 
 
 def test_a_diverged_agent_is_one_line(refused, copied):
@@ -190,7 +222,9 @@ def test_what_is_learnt_cannot_change_in_the_middle_of_a_run(refused, trained):
 
 def test_a_run_without_a_buffer_cannot_be_resumed(refused, copied):
     copied.replay_buffer.unlink()
-    assert "it has no replay_buffer.pkl" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "it has no replay_buffer.safetensors" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    copied.replay_buffer.with_suffix(".pkl").touch()
+    assert "an earlier version of rpp_rl" in refused(train_sac, "--resume", copied.path, "-n", "300")
 
 
 def test_a_complete_run_says_how_to_go_on(refused, copied):
@@ -207,13 +241,15 @@ def test_a_run_that_another_process_trains_cannot_be_resumed(refused, copied):
 def test_a_truncated_replay_buffer_is_one_line(refused, copied, share):
     data = copied.replay_buffer.read_bytes()
     copied.replay_buffer.write_bytes(data[: int(share * len(data))])
-    assert "cut short" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "replay_buffer.safetensors is damaged" in refused(train_sac, "--resume", copied.path, "-n", "300")
 
 
 def test_a_damaged_replay_buffer_is_one_line(refused, copied):
     data = copied.replay_buffer.read_bytes()
-    copied.replay_buffer.write_bytes(b"\x00" * 100 + data[100:])
-    assert "replay_buffer.pkl is damaged" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    copied.replay_buffer.write_bytes(data[:-100] + b"\x01" + data[-99:])
+    assert "replay_buffer.safetensors is damaged: its checksum" in refused(
+        train_sac, "--resume", copied.path, "-n", "300"
+    )
 
 
 def test_a_replay_buffer_of_another_environment_is_one_line(refused, copied, tiny, tmp_path):
@@ -222,12 +258,62 @@ def test_a_replay_buffer_of_another_environment_is_one_line(refused, copied, tin
     shutil.copy(other.replay_buffer, copied.replay_buffer)
     line = refused(train_sac, "--resume", copied.path, "-n", "300")
     assert "expected a replay buffer of Walker2d-v5, got one of Swimmer-v5" in line
-    data = copied.replay_buffer.read_bytes()
-    mark = json.loads(data.rsplit(b"\n", 1)[1]) | {"env_id": "Walker2d-v5"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rpp_rl.runs.train_sac.read_mark", lambda folder: Mark(**mark))
-        line = refused(train_sac, "--resume", copied.path, "-n", "300")
-    assert "expected a replay buffer of Walker2d-v5, got another one" in line
+    rewritten(copied, replay={"env_id": "Walker2d-v5"}, mark={"agent_hash": hash_of(copied.checkpoint(200))})
+    line = refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "does not fit Walker2d-v5: expected observations of shape" in line
+
+
+def hash_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def rewritten(folder, replay=None, mark=None):
+    """Change what a checkpoint says; its own checksum is right, as whoever changes it can make it."""
+    stored, more, arrays = read_replay(folder.replay_buffer)
+    more["mark"] |= mark or {}
+    write_replay(folder.replay_buffer, dataclasses.replace(stored, **(replay or {})), more, arrays)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"../victim.txt": 0},
+        {"/etc/passwd": 0},
+        {"../../0.monitor.csv": 0},
+        {"0.monitor.csv": 2**40},
+        {"0.monitor.csv": -1},
+        {"0.monitor.csv": 1.5},
+        {"0.monitor.csv": None},
+        {"1.monitor.csv": 0},
+        {"rl_model_200_steps.zip": 0},
+        None,
+        [],
+    ],
+)
+def test_a_checkpoint_can_shrink_no_file_but_the_returns_of_its_run(refused, copied, sizes):
+    victim = copied.path.parent / "victim.txt"
+    victim.write_text("precious")
+    rewritten(copied, mark={"monitor_sizes": sizes})
+    before = {path: path.stat().st_size for path in copied.path.rglob("*")}
+    refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert victim.read_text() == "precious"
+    assert {path: path.stat().st_size for path in copied.path.rglob("*")} == before
+
+
+def test_a_file_of_returns_that_is_a_link_is_not_followed(refused, copied, tmp_path):
+    victim = tmp_path / "victim.txt"
+    monitor = copied.path / "0.monitor.csv"
+    victim.write_bytes(monitor.read_bytes() + b"precious")
+    monitor.unlink()
+    monitor.symlink_to(victim)
+    assert "is missing or no file of its own" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert victim.read_bytes().endswith(b"precious")
+
+
+@pytest.mark.parametrize("mark", [{"n_steps": "200"}, {"n_steps": -1}, {"agent_hash": None}, {"more": 1}])
+def test_a_mark_with_other_values_is_one_line(refused, copied, mark):
+    rewritten(copied, mark=mark)
+    assert "damaged or was not written" in refused(train_sac, "--resume", copied.path, "-n", "300")
 
 
 def test_damaged_evaluations_are_one_line(refused, copied):

@@ -68,7 +68,7 @@ def test_a_card_says_nothing_of_the_machines_folders(trained, packed):
 
 def test_the_command_of_a_card_makes_the_same_settings(trained, packed, monkeypatch, tmp_path):
     seen = []
-    finished = SimpleNamespace(is_complete=True)
+    finished = SimpleNamespace(is_complete=True, status=0)
     monkeypatch.setattr(module, "train_sac", lambda config, *_, **__: seen.append(config) or finished)
     assert train_sac(shlex.split(load_agent(packed).card["command"])[1:]) == 0
     assert seen[0].to_dict() == load_agent(packed).config

@@ -19,7 +19,7 @@ from rpp_rl.io import run_folder
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import callbacks
-from rpp_rl.runs.checkpoint import load_checkpoint, read_mark, save_checkpoint
+from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, read_mark, save_checkpoint
 from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import sac_config
@@ -38,7 +38,7 @@ def die(*_):
 def load(folder, n_envs=1):
     """The agent and buffer of the newest checkpoint."""
     envs = make_vec_env(folder.env_id, {}, n_envs=n_envs, seed=0)
-    return load_checkpoint(folder, read_mark(folder), "cpu", envs)
+    return load_checkpoint(folder, read_checkpoint(folder), "cpu", envs)
 
 
 def timesteps(folder):
@@ -201,9 +201,9 @@ def test_no_step_is_saved_twice(tiny, tmp_path, monkeypatch):
     """Or the buffer of the first time would belong to no agent while the second is written."""
     saved = []
 
-    def counting(folder, model, *, keep_buffer):
+    def counting(folder, model, **options):
         saved.append(model.num_timesteps)
-        save_checkpoint(folder, model, keep_buffer=keep_buffer)
+        return save_checkpoint(folder, model, **options)
 
     monkeypatch.setattr(callbacks, "save_checkpoint", counting)
     assert main([*tiny, "-n", "160"]) == 0
@@ -215,7 +215,8 @@ def test_no_step_is_saved_twice(tiny, tmp_path, monkeypatch):
     assert load(RunFolder.open(folder)).num_timesteps == 160
 
 
-def interrupt(*_):
+def interrupt(stop, *_):
+    stop.number = signal.SIGINT
     raise callbacks.Interrupted
 
 
@@ -241,7 +242,7 @@ def disk_of():
 def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(copied, disk_of, refused):
     disk_of(copied.agent.stat().st_size // 2)
     line = refused(main, "--resume", copied.path, "-n", "300")
-    assert "make room and go on with --resume" in line
+    assert "make room, and go on with --resume" in line
     disk_of(2**30)
     assert load(copied).num_timesteps == 200
     assert not list(copied.path.glob(".*.tmp"))
@@ -260,7 +261,7 @@ def test_a_disk_that_is_full_after_some_of_a_checkpoint_keeps_the_one_before(cop
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_folder.os, "fsync", full)
-    name = ("rl_model_240_steps.zip", "replay_buffer.pkl")[n_written]
+    name = ("rl_model_240_steps.zip", "replay_buffer.safetensors")[n_written]
     with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
         save_checkpoint(copied, model, keep_buffer=True)
     monkeypatch.undo()

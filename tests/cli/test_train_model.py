@@ -129,6 +129,7 @@ def test_an_interrupted_run_is_saved_where_it_is(flags, folder, monkeypatch, cap
 
     def check(self):
         if next(wishes):
+            self.number = signal.SIGINT
             raise Interrupted
 
     monkeypatch.setattr(StopWish, "check", check)

@@ -30,7 +30,7 @@ def test_the_folder_has_the_zoos_layout(trained):
         "0.monitor.csv",
         "best_model.zip",
         "evaluations.npz",
-        "replay_buffer.pkl",
+        "replay_buffer.safetensors",
         "rl_model_80_steps.zip",
         "rl_model_160_steps.zip",
         "rl_model_200_steps.zip",
@@ -79,7 +79,7 @@ def test_every_mode_has_its_folder(tiny, tmp_path, flag, algorithm):
     assert main([*tiny, flag, "-n", "60", "--no-save-replay-buffer", "-tb", "off"]) == 0
     folder = tmp_path / "logs" / algorithm / "Walker2d-v5_1"
     assert load_agent(folder / "Walker2d-v5.zip", "cpu").policy.mode == flag.removeprefix("--")
-    assert not (folder / "replay_buffer.pkl").exists()
+    assert not (folder / "replay_buffer.safetensors").exists()
     assert not list(folder.glob("*tfevents*"))
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.save_util import save_to_pkl
 
-from rpp_rl.dynamics.readers import buffer_episodes, read_episodes, write_episodes
+from rpp_rl.dynamics.readers import read_episodes, replay_episodes, write_episodes
 from rpp_rl.dynamics.trajectories import Episodes
+from rpp_rl.io.replay_file import replay_arrays, write_replay
 from rpp_rl.sac.replay import filled
 
 LOW, HIGH = np.array([-0.4, 0.0], dtype=np.float32), np.array([0.4, 3.0], dtype=np.float32)
@@ -56,6 +57,10 @@ def test_episodes_of_a_buffer_are_those_that_were_played(ends, jump):
         np.testing.assert_allclose(episodes.actions[k][:, 1], 0.75)  # -0.5 of [-1, 1] in [0, 3]
 
 
+def buffer_episodes(buffer, env_id=None):
+    return replay_episodes(replay_arrays(buffer, env_id))
+
+
 def test_a_full_buffer_begins_at_its_oldest_transition():
     buffer, truth = recorded([0] * 5 + [1] + [0] * 6, capacity=9)
     assert buffer.full
@@ -67,22 +72,25 @@ def test_a_full_buffer_begins_at_its_oldest_transition():
 
 def test_a_buffer_without_last_states_is_refused():
     buffer, _ = recorded([0] * 5, optimize_memory_usage=True, handle_timeout_termination=False)
-    with pytest.raises(ValueError, match="optimize_memory_usage"):
+    with pytest.raises(ValueError, match="whole transitions"):
         buffer_episodes(buffer)
     with pytest.raises(ValueError, match="expected episodes, got 0"):
         buffer_episodes(recorded([])[0])
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """A buffer's file as train-sac writes it."""
-    return write_buffer(tmp_path / "replay_buffer.pkl", recorded([0, 0, 1, 0, 0])[0])
+@pytest.fixture(params=["replay_buffer.safetensors", "replay_buffer.pkl"])
+def saved(tmp_path, request):
+    """A buffer's file as train-sac writes it, and as it wrote it before."""
+    return write_buffer(tmp_path / request.param, recorded([0, 0, 1, 0, 0])[0])
 
 
 def write_buffer(path, buffer, env_id="Counter-v0"):
+    if path.suffix == ".safetensors":
+        write_replay(path, replay_arrays(buffer, env_id), {}, {})
+        return path
     with path.open("wb") as file:
         save_to_pkl(file, filled(buffer))
-        file.write(b"\n" + json.dumps({"env_id": env_id}).encode())
+        file.write(b"\n" + json.dumps({"env_id": env_id}).encode())  # as earlier versions of train-sac did
     return path
 
 
@@ -98,7 +106,7 @@ def test_a_file_of_sb3_itself_has_the_environment_that_is_asked_for(tmp_path):
 
 
 def test_a_file_of_another_environment_is_refused(saved):
-    with pytest.raises(ValueError, match=r"replay_buffer.pkl: expected data of Ant-v4, got data of Counter-v0"):
+    with pytest.raises(ValueError, match=r"replay_buffer\.\w+: expected data of Ant-v4, got data of Counter-v0"):
         read_episodes(saved, "Ant-v4")
 
 
@@ -131,9 +139,9 @@ def without(name):
     ("content", "message"),
     [
         (without("dones"), "damaged, .*dones"),
-        (Attack(), "got one with builtins.exec"),
-        ({"a": 1}, "expected a replay buffer, got dict"),
-        (io.BytesIO(b""), "got one with _io.BytesIO"),
+        (Attack(), "got builtins.exec; if you trust whoever made the file, use --trust"),
+        ({"a": 1}, "expected a ReplayBuffer, got dict"),
+        (io.BytesIO(b""), "got _io.BytesIO"),
     ],
 )
 def test_a_pickle_of_anything_else_is_refused_before_it_acts(tmp_path, content, message):
@@ -168,8 +176,14 @@ def test_written_episodes_come_back(episodes, tmp_path):
     ("change", "message"),
     [
         ({"lengths": np.array([3, 8, 1])}, "expected as many states and actions .* 15 and 12, got 14 and 11"),
-        ({"lengths": np.array([11, 0, 0])}, "expected as many"),
-        ({"states": None}, "expected arrays states, actions, lengths and env_id"),
+        ({"lengths": np.array([11, 0, 0])}, "expected states and actions in rows"),
+        ({"states": None}, "damaged, cut short, or no .npz file: it has no array states"),
+        ({"lengths": np.array([3.0, 7.0, 1.0])}, "damaged, .*lengths holds float64"),
+        ({"lengths": np.array(["3", "7", "1"])}, "damaged, .*lengths holds <U1"),
+        ({"lengths": np.array(11)}, "expected states and actions in rows"),
+        ({"states": np.array(1.0)}, "expected states and actions in rows"),
+        ({"states": np.zeros((14, 2), complex)}, "damaged, .*states holds complex128"),
+        ({"states": np.zeros(14, [("a", "f4"), ("b", "f4")])}, "damaged, .*states holds"),
         ({"actions": np.full((11, 2), np.nan)}, "episode 0: expected finite numbers"),
         ({"env_id": np.array(Attack(), dtype=object)}, "damaged, cut short, or no .npz file"),
     ],
@@ -195,7 +209,9 @@ def test_damaged_arrays_are_refused(episodes, tmp_path):
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"data.csv: expected a replay buffer \(.pkl\), episodes \(.npz\) or a Minari"):
+    with pytest.raises(
+        ValueError, match=r"data.csv: expected a replay buffer \(.safetensors, .pkl\), episodes \(.npz\) or a Minari"
+    ):
         read_episodes(tmp_path / "data.csv")
     with pytest.raises(FileNotFoundError):
         read_episodes(tmp_path / "data.npz")

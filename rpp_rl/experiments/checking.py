@@ -1,0 +1,73 @@
+"""Whether the runs of an experiment could begin: environments exist, symmetries fit them, data are there."""
+
+import dataclasses
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+import envs_reps
+from rpp_rl.dynamics.config import ModelConfig
+from rpp_rl.experiments.plan import Plan
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.runs.environments import check_device, make_vec_env, specification
+from rpp_rl.runs.train_sac import build_agent
+from rpp_rl.sac.config import SACConfig
+from rpp_rl.settings import Settings
+
+
+def mistakes_of(plan: Plan, *, here: bool) -> tuple[list[str], dict[str, int]]:
+    """Try everything that a run does before it learns, once for each arm.
+
+    Args:
+        plan: The experiment.
+        here: Whether runs are made on this machine, whose devices can be tried.
+
+    Returns:
+        All mistakes; and the numbers in a transition of every environment that could be made.
+    """
+    mistakes: dict[str, None] = {}
+    sizes: dict[str, int] = {}
+    for settings in _one_per_arm(plan):
+        try:
+            if here:
+                check_device(str(getattr(settings, "device", "cpu")))
+            if isinstance(settings, SACConfig):
+                sizes[settings.env] = _check_agent(settings)
+            elif isinstance(settings, ModelConfig):
+                _check_model(settings)
+        except (UserError, OSError) as error:
+            mistakes[str(error)] = None
+    return list(mistakes), sizes
+
+
+def _one_per_arm(plan: Plan) -> Iterable[Settings]:
+    seen = set()
+    for job in plan.jobs:
+        if (job.variant, job.env_id) not in seen:
+            seen.add((job.variant, job.env_id))
+            yield job.settings
+
+
+def _check_agent(config: SACConfig) -> int:
+    """Make the environment, its symmetry and an agent; returns the numbers in a transition."""
+    small = dataclasses.replace(config, device="cpu", buffer_size=max(1, config.n_envs), compile=False)
+    with closing(make_vec_env(config.env, config.env_kwargs, n_envs=1, seed=0, vec_env="dummy")) as envs:
+        with user_input(ValueError):
+            build_agent(small, specification(config, envs), envs)
+        sizes = [int(np.prod(space.shape)) for space in (envs.observation_space, envs.action_space) if space.shape]
+    return 2 * sizes[0] + sizes[1] + 2
+
+
+def _check_model(config: ModelConfig) -> None:
+    if config.buffer is None:
+        raise UserError(f"{config.env}: no data given, set buffer")
+    for source in (config.buffer, config.test_buffer):
+        if source is not None and not source.startswith("minari:") and not Path(source).exists():
+            raise UserError(f"{source}: there are no such data")
+    if config.spec is None:
+        try:
+            envs_reps.load(config.env, config.group)
+        except (KeyError, ValueError) as error:
+            raise UserError(str(error.args[0])) from error

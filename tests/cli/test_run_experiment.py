@@ -1,0 +1,81 @@
+"""The command: everything that can be wrong is said before anything starts."""
+
+import json
+
+import pytest
+from experiment_samples import TINY, write_plan
+
+from rpp_rl.cli import run_experiment
+from rpp_rl.cli.run_experiment import main
+
+
+@pytest.fixture
+def plan(tmp_path):
+    def plan(**changes):
+        return ["-conf", write_plan(tmp_path / "x.yaml", **changes), "-f", tmp_path / "out"]
+
+    return plan
+
+
+def test_what_does_not_fit_an_environment_is_said_at_once_and_nothing_is_started(plan, refused, tmp_path):
+    (tmp_path / "out").write_text("a file where a folder should be")
+    line = refused(
+        main,
+        *plan(
+            environments=["Hopper-v5", "Hoper-v5"],
+            variants={
+                "a": {"mode": "rpp", "group": "D4"},
+                "b": {"mode": "rpp", "hidden": "3*Q"},
+                "c": {"device": "cuda:99"},
+                "d": {"env_kwargs": {"wings": 2}},
+            },
+        ),
+    )
+    for part in ("unknown environment 'Hoper-v5'", "D4", "3*Q", "cuda:99", "wings", "Not a directory"):
+        assert part in line
+
+
+def test_mistakes_of_the_file_come_first(plan, refused):
+    line = refused(main, *plan(seeds=[0, 0], settings={**TINY, "gama": 1}))
+    assert "(1) seeds: 0 given twice; (2) settings: unknown setting 'gama'" in line
+
+
+def test_a_dry_run_prints_the_grid_and_its_cost(plan, tmp_path, capsys):
+    assert main([*map(str, plan()), "--dry-run", "--workers", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["Hopper-v5", "narrow", "0", "1", "2", "1000"]
+    assert "12 runs, 12k steps in all, 3 runs side by side" in lines
+    assert lines[-1].endswith("12 waiting")
+    assert not list((tmp_path / "out").glob("*/*/*"))
+
+
+def test_the_state_of_every_run_is_shown(plan, capsys):
+    assert main([*map(str, plan()), "--status"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 13
+
+
+def test_the_status_is_that_of_the_runs(plan, monkeypatch, capsys, tmp_path):
+    """A run that fails is a status for the shell too; here the training itself is replaced."""
+    monkeypatch.setattr(run_experiment, "LocalPool", FailingPool)
+    flags = list(map(str, plan(seeds=1, environments=["Hopper-v5"])))
+    assert main(flags) == 1
+    output = capsys.readouterr().out
+    assert "FAILED: narrow, Hopper-v5, seed 0" in output
+    assert json.loads((tmp_path / "out/x/wide/Hopper-v5/seed_0/failed.json").read_text())["reason"]
+
+
+class FailingPool:
+    """A backend whose processes all fail."""
+
+    def __init__(self, n_workers):
+        self.n_free, self.folders = n_workers, []
+
+    def start(self, folder, num_threads):
+        self.folders.append(folder)
+
+    def ended(self):
+        ended, self.folders = dict.fromkeys(self.folders, 1), []
+        return ended
+
+    def stop(self):
+        pass
