@@ -151,14 +151,19 @@ class RPPLinear(nn.Module):
         self,
         state_dict: dict[str, Any],
         prefix: str,
-        local_metadata: Mapping[str, Any],
-        *args: Any,  # noqa: ANN401
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         if self.mode != "mlp" and local_metadata.get("version", self._version) < 2:
             for name, norms in zip(("equiv_weight", "equiv_bias"), self.equiv_norms(), strict=True):
                 _scale(state_dict, prefix + name, 1 / norms)
             _scale(state_dict, f"{prefix}bias_basis", self.bias_norms)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def shapes(self) -> tuple[torch.Size, torch.Size]:
         """Shapes of the weight and of the bias."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
@@ -152,14 +151,19 @@ class BlockMatrix(nn.Module):
         self,
         state_dict: dict[str, Any],
         prefix: str,
-        local_metadata: Mapping[str, Any],
-        *args: Any,  # noqa: ANN401
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         key = f"{prefix}basis"
         if key in state_dict and local_metadata.get("version", self._version) < 2:
             # Only bases that are no closed form are saved, and their norms are equal.
             state_dict[key] = state_dict[key] * self.largest_norm
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def entries(self) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, " n"]]:
         """Row, column, coefficient and value of every number of the block that can be other than zero."""

@@ -23,7 +23,7 @@ def not_finite(model: RPPSAC) -> list[str]:
     ]
     if model.log_ent_coef is not None and not bool(torch.isfinite(model.log_ent_coef).all()):
         parts.append("temperature")
-    return parts + [name for name, total in model._losses.sums.items() if not bool(torch.isfinite(total).all())]
+    return parts + [name for name, (total, _) in model._losses.sums.items() if not bool(torch.isfinite(total).all())]
 
 
 def require_finite(model: RPPSAC) -> None:

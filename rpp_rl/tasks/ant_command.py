@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import mujoco
+import mujoco as mujoco_module
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 from jaxtyping import Float
 from numpy import ndarray
+
+mujoco: Any = mujoco_module  # its stubs do not know its functions
 
 FRAME_SKIP = 5
 TIME_STEP = 0.01
@@ -94,7 +96,7 @@ class AntCommandEnv(MujocoEnv, EzPickle):
         mujoco.mj_setConst(self.model, self.data)
         mujoco.mj_resetData(self.model, self.data)
 
-    def step(self, action: Float[ndarray, " action"]) -> tuple[ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Float[ndarray, " action"]) -> tuple[ndarray, float, bool, bool, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Apply torques for 0.05 s."""
         before = self.data.qpos[:2].copy()
         self.do_simulation(action, self.frame_skip)
