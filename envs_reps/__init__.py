@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from rpp_rl.envs import EnvSpec
+if TYPE_CHECKING:
+    from rpp_rl.envs import EnvSpec
 
 MODULES = MappingProxyType(
     {

@@ -20,7 +20,7 @@ from agent_payloads import MANY_BYTES, ODD, Payload, places, zipped
 
 import envs_reps
 from rpp_rl.agents import load_agent, save_agent
-from rpp_rl.agents.agent_file import KIND, VERSION
+from rpp_rl.agents.agent_record import KIND, VERSION
 from rpp_rl.agents.card import evaluation_record
 from rpp_rl.io.tensor_file import read_weights, write_weights
 from rpp_rl.nn import Mode

@@ -15,7 +15,7 @@ import numpy as np
 
 import envs_reps
 from rpp_rl.agents import TrainedAgent, load_agent, save_agent
-from rpp_rl.agents.agent_file import VERSION
+from rpp_rl.agents.agent_record import VERSION
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import SACConfig
 

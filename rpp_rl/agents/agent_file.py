@@ -11,17 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rpp_rl.agents.agent_record import KIND, VERSION, mapping
 from rpp_rl.agents.card import check_card
-from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, refusing, space_from_dict, space_to_dict
-from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, space_from_dict, space_to_dict
+from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.provenance import versions
-from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
+from rpp_rl.io.tensor_file import read_weights, write_weights
 from rpp_rl.sac import RPPSACPolicy
 
-KIND = "an agent of rpp_rl"
-VERSION = 2
-"""In version 1 the coefficients of equivariant maps were those of orthonormal bases."""
 PREFIX = "policy."
 
 
@@ -58,12 +56,12 @@ def read_agent(path: Path, device: str) -> TrainedAgent:
     """
     with refusing(path, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError):
         document, tensors = read_weights(path, KIND, VERSION)
-        env, card, config = (_mapping(document, key) for key in ("env", "card", "config"))
+        env, card, config = (mapping(document, key) for key in ("env", "card", "config"))
         check_card(card)
         policy = build_policy(
-            _mapping(document, "policy"),
-            space_from_dict(_mapping(document, "observation_space")),
-            space_from_dict(_mapping(document, "action_space")),
+            mapping(document, "policy"),
+            space_from_dict(mapping(document, "observation_space")),
+            space_from_dict(mapping(document, "action_space")),
             {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()},
             device,
             version=document["version"],
@@ -73,36 +71,17 @@ def read_agent(path: Path, device: str) -> TrainedAgent:
         return TrainedAgent(
             policy,
             env_id=env_id,
-            env_kwargs=_mapping(env, "kwargs"),
+            env_kwargs=mapping(env, "kwargs"),
             config=config,
             card=card,
             log_ent_coef=None if log_ent_coef is None else float(log_ent_coef),
         )
 
 
-def read_record(path: Path) -> tuple[str | None, dict[str, Any]]:
-    """The environment and the card of an agent without its weights, for lists; the checksum is not verified.
-
-    Raises:
-        AgentError: If the file is no agent.
-        OSError: If it cannot be read.
-    """
-    with refusing(path, ValueError):
-        document = read_document(path, KIND, VERSION)
-        return _mapping(document, "env").get("id"), _mapping(document, "card")
-
-
 def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
     """The arguments of a policy's networks, as plain values."""
     arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
     return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
-
-
-def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
-    value = document.get(key)
-    if not isinstance(value, dict):
-        raise AgentError(f"expected a mapping under {key!r}, got {str(value)[:80]!r}")
-    return value
 
 
 def _check_environment(policy: RPPSACPolicy, env_id: object) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student_t
 
 LEVEL = 0.95
 """Probability with which the mean of as many other episodes lies in the interval of a card."""
@@ -21,6 +20,8 @@ def evaluation_record(returns: Sequence[float], lengths: Sequence[int], seed: in
     ``interval`` is where the mean of as many other episodes is expected: mean ± t s sqrt(2 / n). It is wider than the
     interval for the true mean, because the other episodes differ from it by chance too.
     """
+    from scipy.stats import t as student_t
+
     values, n = np.asarray(returns, dtype=float), len(returns)
     mean = float(values.mean())
     reach = float(student_t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) * np.sqrt(2 / n)) if n > 1 else 0.0

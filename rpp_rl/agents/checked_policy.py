@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -14,7 +13,7 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
-from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.nn import of_version
 from rpp_rl.sac import RPPSACPolicy
 
@@ -45,23 +44,6 @@ MAX_INFLATION = 128
 MAX_MATRIX = 64
 """Largest matrix in a specification; representations are sums of small ones."""
 MAX_GENERATORS = 64
-
-
-@contextmanager
-def refusing(where: object, *kinds: type[Exception]) -> Iterator[None]:
-    """A border at which an untrusted file enters: within it, errors of these kinds are the fault of the file.
-
-    Raises:
-        AgentError: In place of every error of these kinds, with the place in front.
-    """
-    try:
-        yield
-    except AgentError:
-        raise
-    except kinds as error:
-        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        line = " ".join(text.split())[:400] or type(error).__name__
-        raise AgentError(line if line.startswith(str(where)) else f"{where}: {line}") from error
 
 
 def build_policy(

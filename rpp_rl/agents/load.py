@@ -8,8 +8,7 @@ import torch
 
 from rpp_rl.agents import registry
 from rpp_rl.agents.agent_file import read_agent
-from rpp_rl.agents.checked_policy import refusing
-from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.hub import SCHEME, download_agent
 from rpp_rl.agents.sb3_zip import read_zip
 from rpp_rl.agents.trained_agent import TrainedAgent

@@ -26,8 +26,8 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 
-from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, refusing, space_from_dict
-from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, space_from_dict
+from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.sac import RPPSACPolicy
 

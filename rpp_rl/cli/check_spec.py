@@ -8,26 +8,25 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import envs_reps
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
-from rpp_rl.derive import check_robot
-from rpp_rl.envs import EnvSpec
-from rpp_rl.envs.check import HORIZON, TAIL, GeneratorCheck
-from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.runs.environments import make_env, require_asked
+
+if TYPE_CHECKING:
+    from rpp_rl.envs import EnvSpec
+    from rpp_rl.envs.check import GeneratorCheck
 
 HEADER = (
     "generator",
     "1 step",
     "median",
-    f"{TAIL:g}th %ile",
+    "{tail:g}th %ile",
     "exact",
     "worst block",
-    f"{HORIZON} steps",
+    "{horizon} steps",
     "reward max",
     "terminations",
     "alignment",
@@ -51,7 +50,10 @@ def _finite(value: object) -> object:
 
 def table(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> str:
     """The checks for people, with what the generators mean and what to know about them."""
-    rows = [HEADER, *(_row(check) for check in checks)]
+    from rpp_rl.envs.check import HORIZON, TAIL
+
+    header = [text.format(tail=TAIL, horizon=HORIZON) for text in HEADER]
+    rows = [header, *(_row(check) for check in checks)]
     lines, widths = aligned(rows)
     lines.insert(1, "  ".join("-" * width for width in widths))
     meanings = [
@@ -128,6 +130,9 @@ def _specification(args: argparse.Namespace) -> EnvSpec:
         return envs_reps.load(args.env, args.group)
     if args.group is not None:
         raise UserError("--group chooses among the specifications of the package; the one in a file has one group")
+    from rpp_rl.envs import read_spec
+    from rpp_rl.runs.environments import require_asked
+
     spec = read_spec(args.spec)
     if args.env is not None:
         return dataclasses.replace(spec, env_id=args.env)
@@ -139,6 +144,10 @@ def _specification(args: argparse.Namespace) -> EnvSpec:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the specification that the flags name, and print what the simulator says."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.derive import check_robot
+    from rpp_rl.runs.environments import make_env
+
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
     with user_input(ValueError):

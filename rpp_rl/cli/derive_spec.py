@@ -7,28 +7,17 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-import gymnasium
+from typing import TYPE_CHECKING, Any
 
 from rpp_rl.cli.arguments import add_env_kwargs
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
-from rpp_rl.derive import (
-    BareModel,
-    Derivation,
-    Finding,
-    Survey,
-    accepted,
-    chosen,
-    derive,
-    read_description,
-    survey,
-)
-from rpp_rl.derive.quantities import QUANTITIES
-from rpp_rl.envs.spec_file import write_spec
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.runs.environments import make_env
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from rpp_rl.derive import Derivation, Finding, Survey
 
 HEADER = ("element", "1 step", "verdict", "reward", "differences", "meaning")
 MAX_ALONE = 8
@@ -88,6 +77,8 @@ def summary(derivation: Derivation) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from rpp_rl.derive.quantities import QUANTITIES
+
     parser = argparse.ArgumentParser(
         "derive-spec",
         description="Finds the symmetries of a robot: which motion of the world and which relabelling of its parts "
@@ -132,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _environment(args: argparse.Namespace) -> gymnasium.Env[Any, Any]:
+    from rpp_rl.derive import BareModel
+    from rpp_rl.runs.environments import make_env
+
     if args.mjcf is None:
         return make_env(args.env, args.env_kwargs)
     if not args.mjcf.is_file():
@@ -144,6 +138,10 @@ def _environment(args: argparse.Namespace) -> gymnasium.Env[Any, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Survey the robot that the flags name, print what was found, and write a specification if asked to."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.derive import accepted, chosen, derive, read_description, survey
+    from rpp_rl.envs.spec_file import write_spec
+
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
     with closing(_environment(args)) as env, user_input(ValueError):

@@ -5,19 +5,21 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-import torch
-
-from rpp_rl.agents import load_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
-from rpp_rl.runs.environments import check_device
-from rpp_rl.runs.evaluate_agent import evaluate
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, evaluate, print, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    import torch
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.runs.environments import check_device
+    from rpp_rl.runs.evaluate_agent import evaluate
+
     check_device(args.device)
     torch.set_num_threads(1)
     agent = load_agent(args.agent, trust=args.trust, device=args.device)

@@ -3,10 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
-from rpp_rl.agents import load_agent
-from rpp_rl.agents.export import INPUT, OUTPUT, SUFFIXES, Format, export_agent
 from rpp_rl.cli.arguments import add_agent
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
@@ -16,6 +13,10 @@ from rpp_rl.io.border import user_input
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, export, say what the file is, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.agents.export import INPUT, OUTPUT, SUFFIXES, export_agent
+
     agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}{SUFFIXES[args.format]}")
     with user_input(ValueError):
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add_agent(parser)
     parser.add_argument(
         "--format",
-        choices=get_args(Format),
+        choices=("onnx", "torch"),
         default="onnx",
         help="onnx (default), or torch for an archive that torch.export.load opens",
     )

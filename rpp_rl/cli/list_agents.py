@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from rpp_rl.agents import registry
-from rpp_rl.agents.agent_file import read_record
+from rpp_rl.agents.agent_record import read_record
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned

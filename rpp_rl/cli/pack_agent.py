@@ -4,18 +4,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.errors import command
 from rpp_rl.io.tensor_file import SUFFIX
-from rpp_rl.runs.pack_agent import pack_agent
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, evaluate, write, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    import torch
+
+    from rpp_rl.runs.pack_agent import pack_agent
+
     torch.set_num_threads(1)
     packed = pack_agent(
         args.run, args.output, env_id=args.env, n_episodes=args.episodes, seed=args.seed, last=args.last

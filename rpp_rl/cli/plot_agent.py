@@ -5,21 +5,23 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from rpp_rl.agents import load_agent
-from rpp_rl.agents.plot import plot_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
-from rpp_rl.runs.environments import environment_of, make_env
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, draw, print the numbers, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    import numpy as np
+    import torch
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.agents.plot import plot_agent
+    from rpp_rl.runs.environments import environment_of, make_env
+
     torch.set_num_threads(1)
     agent = load_agent(args.agent, trust=args.trust, device="cpu")
     path = args.output or Path(f"{Path(args.agent).stem}.png")

@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpp_rl.agents import load_agent
-from rpp_rl.agents.hub import SCHEME, push_agent
 from rpp_rl.cli.arguments import add_agent
 from rpp_rl.cli.errors import command
 
@@ -14,6 +12,10 @@ from rpp_rl.cli.errors import command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, push, say where the agent is, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.agents.hub import SCHEME, push_agent
+
     agent = load_agent(args.agent, trust=args.trust, device="cpu")
     address = push_agent(agent, args.repo, video=args.video, private=args.private)
     print(f"{address}\nload it with rpp_rl.load_agent({SCHEME + args.repo!r})")

@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-import torch
-
-from rpp_rl.agents import load_agent
-from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
 from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
-from rpp_rl.runs.environments import environment_of, make_env
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, film, say what the film shows, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    import torch
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
+    from rpp_rl.runs.environments import environment_of, make_env
+
     torch.set_num_threads(1)
     agent = load_agent(args.agent, trust=args.trust, device="cpu")
     with user_input(RenderError, about="cannot render"):

@@ -9,7 +9,6 @@ from rpp_rl.cli.arguments import add_settings, settings_from
 from rpp_rl.cli.errors import command
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.run_folder import RunFolder
-from rpp_rl.runs.train_dynamics import train_dynamics
 
 FLAGS = {
     "env": ("--env",),
@@ -36,6 +35,9 @@ RESUMABLE = {"buffer", "test_buffer", "device", "num_threads", "save_freq"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.runs.train_dynamics import train_dynamics
+
     folder = RunFolder.open(args.resume) if args.resume else None
     run = train_dynamics(
         settings_from(args, folder, ModelConfig, RESUMABLE),

@@ -4,13 +4,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from rpp_rl.agents import load_agent
 from rpp_rl.cli.arguments import RESUMABLE, flags_from, settings_from, train_sac_parser
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
-from rpp_rl.runs.further_training import continued_settings
-from rpp_rl.runs.train_sac import train_sac
 from rpp_rl.sac.config import SACConfig
 
 
@@ -18,6 +15,11 @@ from rpp_rl.sac.config import SACConfig
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = train_sac_parser().parse_args(argv)
+
+    from rpp_rl.agents import load_agent
+    from rpp_rl.runs.further_training import continued_settings
+    from rpp_rl.runs.train_sac import train_sac
+
     if args.resume and args.resume_agent:
         raise UserError("--resume goes on with a run and --resume-agent with an agent: give one of them")
     folder = RunFolder.open(args.resume) if args.resume else None

@@ -199,7 +199,8 @@ def _panel(env_id: str, arms: Mapping[str, list[Run]], question: Question) -> tu
 def _baseline(arms: Mapping[str, Arm], asked: str | None) -> str | None:
     if asked is not None:
         return asked if asked in arms else None
-    return next((label for label in BASELINES if label in arms), next(iter(arms)))
+    plain = [label for name in BASELINES for label in arms if label.lower() == name]
+    return plain[0] if plain else next(iter(arms))
 
 
 def _threshold(arms: Mapping[str, Arm], baseline: str | None, question: Question) -> float | None:

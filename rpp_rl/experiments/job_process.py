@@ -115,7 +115,7 @@ def _fresh(folder: JobFolder) -> Training:
 
 def _resumed(folder: JobFolder, run: RunFolder) -> Training:
     if folder.kind == "sac":
-        changes = {name: folder.settings[name] for name in ("n_timesteps", "device", "num_threads")}
+        changes = {name: folder.settings[name] for name in ("env", "n_timesteps", "device", "num_threads")}
         return lambda: train_sac(merged_settings(SACConfig, changes, run.config), run).is_complete
     return lambda: train_dynamics(merged_settings(ModelConfig, {}, run.config), run).is_complete
 

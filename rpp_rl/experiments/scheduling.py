@@ -33,14 +33,12 @@ class Member:
         folder: Where it is.
         attempts: Starts since it last came further.
         reached: Steps at its last start.
-        not_before: When it may be started again.
     """
 
     job: Job
     folder: JobFolder
     attempts: int = 0
     reached: int = -1
-    not_before: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.job.variant}, {self.job.env_id}, seed {self.job.seed}"
@@ -94,7 +92,9 @@ class Driver:
         judged = time.monotonic()
         try:
             while waiting or elsewhere or self.running:
-                waiting += self._collect()
+                again, busy = self._collect()
+                waiting += again
+                elsewhere += busy
                 waiting += _released(elsewhere)
                 if time.monotonic() - judged > RULE_S:
                     self._apply_rule()
@@ -112,8 +112,6 @@ class Driver:
         for member in list(waiting):
             if self.backend.n_free <= 0:
                 return
-            if member.not_before > time.monotonic():
-                continue
             waiting.remove(member)
             n_steps = member.folder.progress().n_steps
             member.attempts = 1 if n_steps > member.reached else member.attempts + 1
@@ -122,17 +120,14 @@ class Driver:
             self.running[member.folder.path] = member
             self.report(f"{'started' if member.folder.run is None else 'resumed'}: {member}")
 
-    def _collect(self) -> list[Member]:
-        """Report what has ended, and return the jobs that have to be started again."""
-        again = []
+    def _collect(self) -> tuple[list[Member], list[Member]]:
+        """Report what has ended; the jobs that have to be started again, and those that other processes have."""
+        again, busy = [], []
         for path, status in self.backend.ended().items():
             member = self.running.pop(path)
-            if self._is_over(member, status):
-                continue
-            if status == BUSY:
-                member.not_before = time.monotonic() + 10
-            again.append(member)
-        return again
+            if not self._is_over(member, status):
+                (busy if status == BUSY else again).append(member)
+        return again, busy
 
     def _is_over(self, member: Member, status: int) -> bool:
         if member.folder.is_done:

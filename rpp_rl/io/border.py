@@ -6,7 +6,10 @@ missing file, a forbidden folder and a full disk are never the program's fault.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+LONGEST = 1000
+"""Characters of a message that are shown: a file from a stranger can make it as long as it likes."""
 
 
 class UserError(ValueError):
@@ -14,21 +17,28 @@ class UserError(ValueError):
 
 
 @contextmanager
-def user_input(*kinds: type[Exception], about: str = "") -> Iterator[None]:
+def translating(*kinds: type[Exception], into: type[UserError] = UserError, about: object = "") -> Iterator[None]:
     """A border at which input enters: within it, errors of these kinds are the fault of the input.
 
     Args:
         kinds: Classes of errors by which the code inside refuses its input.
-        about: What is being read, put before the message.
+        into: What they become.
+        about: What is being read, put before the message unless it begins so.
 
     Raises:
-        UserError: In place of every error of these kinds.
+        UserError: ``into``, in place of every error of these kinds.
     """
     try:
         yield
-    except UserError:
+    except into:
         raise
     except kinds as error:
         # A KeyError prints its message in quotes, so take the message itself.
         message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        raise UserError(f"{about}: {message}" if about else message) from error
+        line = " ".join(message.split())[:LONGEST] or type(error).__name__
+        raise into(f"{about}: {line}" if str(about) and not line.startswith(str(about)) else line) from error
+
+
+def user_input(*kinds: type[Exception], about: object = "") -> AbstractContextManager[None]:
+    """`translating` into a plain `UserError`."""
+    return translating(*kinds, about=about)

@@ -4,6 +4,8 @@ What a run needs to go on is written under a temporary name and renamed, so whoe
 one; logs are appended to.
 """
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
@@ -13,16 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
-from stable_baselines3.common.logger import Logger, configure
 
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.npz_file import read_npz
 from rpp_rl.io.provenance import versions
 from rpp_rl.settings import Settings, load_yaml
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.logger import Logger
 
 CONFIG, BEST_AGENT = "config.yml", "best_model.zip"
 VERSIONS = "versions.jsonl"
@@ -41,7 +46,7 @@ class RunFolder:
     env_id: str
 
     @classmethod
-    def create(cls, parent: Path, env_id: str) -> "RunFolder":
+    def create(cls, parent: Path, env_id: str) -> RunFolder:
         """Make a folder with the next free number; runs that start at the same moment get different ones.
 
         Args:
@@ -64,7 +69,7 @@ class RunFolder:
             return cls(parent / f"{name}_{number}", env_id)
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
+    def open(cls, path: Path) -> RunFolder:
         """Find the files of an existing run.
 
         Raises:
@@ -174,6 +179,8 @@ class RunFolder:
             tensorboard_log: Folder for TensorBoard, ``"off"`` for none; None for the folder of the run.
             verbose: 1 for the table.
         """
+        from stable_baselines3.common.logger import configure
+
         formats = [] if tensorboard_log == "off" else ["tensorboard"]
         return configure(str(self.events(tensorboard_log)), formats + (["stdout"] if verbose else []))
 

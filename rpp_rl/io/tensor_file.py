@@ -13,14 +13,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
-
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from rpp_rl.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUFFIX = ".safetensors"
 KEY = "rpp_rl"
@@ -46,6 +44,8 @@ def write_weights(path: Path, kind: str, version: int, document: Mapping[str, An
         ValueError: If the document holds something else, or it is too large to be read again.
         OSError: If the file cannot be written.
     """
+    import safetensors.torch
+
     plain = {**document, "kind": kind, "version": version}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -71,6 +71,8 @@ def read_weights(path: Path, kind: str, version: int) -> tuple[dict[str, Any], d
         ValueError: If the file is damaged, too large, of another kind or of a newer version.
         OSError: If it cannot be read.
     """
+    import safetensors.torch
+
     document = read_document(path, kind, version)
     try:
         tensors = safetensors.torch.load(path.read_bytes())
@@ -148,6 +150,8 @@ def canonical(document: Mapping[str, Any]) -> str:
 
 
 def _digest(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    import torch
+
     digest = hashlib.sha256(canonical(document).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

@@ -1,6 +1,7 @@
 """Layers typed by representations: linear maps with residual pathways, nonlinearities, normalisation, priors."""
 
 from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
 from rpp_rl.nn.linear import Mode, RPPLinear, of_version
@@ -21,6 +22,7 @@ __all__ = [
     "ObsToRep",
     "Pointwise",
     "Prior",
+    "RPPConv2d",
     "RPPLinear",
     "Weights",
     "hidden_rep",

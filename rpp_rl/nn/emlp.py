@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.chain import Chain
+from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm
@@ -200,7 +201,7 @@ class RPPEMLP(nn.Module):
 
 
 def merge(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` in which every `RPPLinear` is a plain layer that computes the same.
+    """A copy of ``module`` in which every `RPPLinear` and `RPPConv2d` is a plain layer that computes the same.
 
     >>> from rpp_rl.symmetry import cyclic
     >>> V = vector(cyclic(2))
@@ -215,5 +216,5 @@ def merge(module: nn.Module) -> nn.Module:
     """
     # deepcopy takes what its memo already holds for a layer in place of a copy, wherever and however often it stands.
     return copy.deepcopy(
-        module, {id(layer): layer.merge() for layer in module.modules() if isinstance(layer, RPPLinear)}
+        module, {id(layer): layer.merge() for layer in module.modules() if isinstance(layer, (RPPLinear, RPPConv2d))}
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
@@ -170,7 +171,7 @@ def add_decays(decays: Iterable[Decay]) -> None:
 
 def pathways(module: nn.Module) -> Pathways:
     """All parameters of the equivariant and of the residual pathway in ``module``, in a fixed order."""
-    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+    layers = [layer for layer in module.modules() if isinstance(layer, (RPPLinear, RPPConv2d))]
     equiv = [p for layer in layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None]
     residual = [p for layer in layers for p in (layer.residual_weight, layer.residual_bias) if p is not None]
     norms = [norm for layer in layers if layer.equiv_weight is not None for norm in layer.equiv_norms()]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rpp_rl.agents import TrainedAgent, load_agent, save_agent
-from rpp_rl.agents.agent_file import read_record
+from rpp_rl.agents.agent_record import read_record
 from rpp_rl.agents.card import evaluation_record, to_markdown
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input

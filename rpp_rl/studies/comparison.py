@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MODELS = ("rpp", "emlp", "mlp")
+IMAGE_MODELS = ("rpp", "conv", "mlp")
 COLOURS = MappingProxyType({"rpp": "tab:blue", "emlp": "tab:orange", "mlp": "tab:gray", "conv": "tab:orange"})
 """Of the kinds of models in all figures; a convolution is the strictly equivariant one."""
 
@@ -27,8 +28,8 @@ Reference = Mapping[tuple[str, str], float]
 
 
 def mode_of(model: str) -> Mode:
-    """The mode of a model's layers."""
-    return cast(Mode, model)
+    """The mode of a model's layers; a convolution is the strict model of images."""
+    return cast(Mode, "emlp" if model == "conv" else model)
 
 
 def job_seed(seed: int, *names: str) -> int:
@@ -83,9 +84,11 @@ def box_figure(
     figure = Figure(figsize=(3.6 * len(cases), 3.8), layout="constrained")
     axes = np.ravel(figure.subplots(1, len(cases), squeeze=False))
     for axis, (case, title) in zip(axes, cases.items(), strict=True):
-        models = [model for model in MODELS if Spread.of(rows, case, model, metric).values]
-        others = dict.fromkeys(row.model for row in rows if row.case == case and row.model not in MODELS)
-        _boxes(axis, rows, case, [*models, *others], reference, metric)
+        known = [
+            model for model in dict.fromkeys((*MODELS, *IMAGE_MODELS)) if Spread.of(rows, case, model, metric).values
+        ]
+        others = [model for model in dict.fromkeys(row.model for row in rows if row.case == case) if model not in known]
+        _boxes(axis, rows, case, known + others, reference, metric)
         axis.set(title=title, yscale="log")
         axis.grid(alpha=0.3, axis="y", which="both")
     axes[0].set_ylabel(label)

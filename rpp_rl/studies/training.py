@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rpp_rl.nn import Mode, Prior, RPPLinear, pathways
+from rpp_rl.nn import Mode, Prior, RPPConv2d, RPPLinear, pathways
 from rpp_rl.nn.prior import Pathways
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -59,7 +59,7 @@ def _variance(penalty: float) -> float:
 
 def weight_pathways(module: nn.Module) -> Pathways:
     """`pathways` without the biases, which the paper's code leaves free: symmetry can be broken through them."""
-    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+    layers = [layer for layer in module.modules() if isinstance(layer, (RPPLinear, RPPConv2d))]
     biases = {id(bias) for layer in layers for bias in (layer.equiv_bias, layer.residual_bias)}
     equiv, residual, norms = pathways(module)
     kept = [index for index, parameter in enumerate(equiv) if id(parameter) not in biases]
@@ -99,18 +99,20 @@ def epochs_of_training(
     recipe: Recipe,
     *,
     seed: int,
+    penalised: nn.Module | None = None,
 ) -> Iterator[Float[Tensor, " members"]]:
     """Train all members side by side; yields the mean loss of each member after every epoch.
 
     Every member sees its own data in an order of its own, and the gradients of members do not mix: Adam is blind to
-    how many there are.
+    how many there are. The prior is that of ``penalised``, a part of the network, or of all of it.
 
     Raises:
         FloatingPointError: If the loss of every member is no finite number. A single member may diverge: its trial
             is counted with the others.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
-    penalised = weight_pathways(network) if recipe.free_biases else pathways(network)
+    part = network if penalised is None else penalised
+    decayed = weight_pathways(part) if recipe.free_biases else pathways(part)
     for epoch in range(recipe.n_epochs):
         if recipe.schedule == "cosine":
             for group in optimizer.param_groups:
@@ -120,7 +122,7 @@ def epochs_of_training(
             optimizer.zero_grad()
             batch_loss = loss(network, _taken(inputs, index), _taken(targets, index))
             batch_loss.sum().backward()
-            recipe.prior.add_gradient(penalised, 1)
+            recipe.prior.add_gradient(decayed, 1)
             optimizer.step()
             losses.append(batch_loss.detach())
         mean = torch.stack(losses).mean(0)

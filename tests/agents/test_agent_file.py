@@ -9,7 +9,7 @@ from agent_samples import untrained, visited
 
 import rpp_rl
 from rpp_rl.agents import AgentError, TrainedAgent, load_agent, save_agent
-from rpp_rl.agents.agent_file import KIND, VERSION
+from rpp_rl.agents.agent_record import KIND, VERSION
 from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
 
 pytestmark = pytest.mark.mujoco

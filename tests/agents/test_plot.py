@@ -86,7 +86,7 @@ def test_the_command_draws(suffix, tmp_path, monkeypatch, capsys):
     agent = untrained("Walker2d-v5")
     agent.card["learning_curve"] = {"steps": [0, 7, 9], "mean_return": [1.0, 2.0, 3.0], "std_return": [0.1, 0.2, 0.3]}
     agent.card["evaluation"] = {"mean_return": 2.0}
-    monkeypatch.setattr("rpp_rl.cli.plot_agent.load_agent", lambda *_, **__: agent)
+    monkeypatch.setattr("rpp_rl.agents.load_agent", lambda *_, **__: agent)
     path = tmp_path / f"walker{suffix}"
     assert main(["any", "-o", str(path), "--episodes", "2"]) == 0
     assert "gait and its image under f" in capsys.readouterr().out

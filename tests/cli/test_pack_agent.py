@@ -13,7 +13,6 @@ from stable_baselines3.common.logger import configure
 
 from rpp_rl.agents import load_agent, registry, save_agent
 from rpp_rl.agents.card import evaluation_record, reproduces, to_markdown
-from rpp_rl.cli import train_sac as module
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.list_agents import main as list_agents
 from rpp_rl.cli.pack_agent import main as pack_agent
@@ -69,7 +68,7 @@ def test_a_card_says_nothing_of_the_machines_folders(trained, packed):
 def test_the_command_of_a_card_makes_the_same_settings(trained, packed, monkeypatch, tmp_path):
     seen = []
     finished = SimpleNamespace(is_complete=True, status=0)
-    monkeypatch.setattr(module, "train_sac", lambda config, *_, **__: seen.append(config) or finished)
+    monkeypatch.setattr("rpp_rl.runs.train_sac.train_sac", lambda config, *_, **__: seen.append(config) or finished)
     assert train_sac(shlex.split(load_agent(packed).card["command"])[1:]) == 0
     assert seen[0].to_dict() == load_agent(packed).config
 

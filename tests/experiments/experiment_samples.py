@@ -50,7 +50,7 @@ def working(folder):
     """A job whose process has written a checkpoint and has not finished."""
     for started in sorted(folder.glob("*/*/seed_*/started.json")):
         job = started.parent
-        if list(job.glob("*/*/replay_buffer.pkl")) and not (job / "done.json").exists():
+        if list(job.glob("*/*/replay_buffer.*")) and not (job / "done.json").exists():
             return job
     return None
 

@@ -1,6 +1,5 @@
 """The driver with processes that only pretend: what is started again, what is given up, what is reported."""
 
-import itertools
 import time
 
 import numpy as np
@@ -112,10 +111,7 @@ def test_a_run_that_fails_is_reported_with_its_log_and_stops_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("status", [BUSY, INTERRUPTED])
-def test_an_interrupted_process_and_a_busy_job_are_started_again(tmp_path, monkeypatch, status):
-    clock = itertools.count(time.monotonic(), 5)
-    monkeypatch.setattr(scheduling.time, "monotonic", lambda: next(clock))
-
+def test_an_interrupted_process_and_a_busy_job_are_started_again(tmp_path, status):
     def outcome(folder, n_starts):
         return finishes(folder, n_starts) if n_starts > 4 else status
 
