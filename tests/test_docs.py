@@ -1,5 +1,6 @@
 """What README and documentation show is true: Python runs, command lines parse, links and names exist."""
 
+import dataclasses
 import importlib
 import re
 import shlex
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from rpp_rl.agents.record import RenderError, choose_renderer
+from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.extras import MissingExtraError
+from rpp_rl.sac.config import SACConfig
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -135,3 +138,13 @@ def test_the_readme_is_short():
 )
 def test_the_readme_has_the_two_lines_that_do_all_the_setting_up(line):
     assert f"\n{line}\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_generated_pages_name_every_command_and_setting(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "hooks"))
+    reference = importlib.import_module("reference")
+    commands, settings = reference._commands_page(), reference._settings_page()
+    assert [name for name in SCRIPTS if f"## {name}\n" not in commands] == []
+    fields = [field.name for kind in (SACConfig, ModelConfig) for field in dataclasses.fields(kind)]
+    assert [name for name in fields if f"| `{name}` |" not in settings] == []
+    assert "`-n, --n-timesteps N`" in commands

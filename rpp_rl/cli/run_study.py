@@ -20,7 +20,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import user_input
 from rpp_rl.io.extras import need
 from rpp_rl.studies.registry import STUDIES
-from rpp_rl.studies.study import Results, Study, StudySettings, run_study
+from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, run_study
 
 FIGURE_FILE = "figure.png"
 VERDICTS = {True: "holds", False: "fails", None: "unknown"}
@@ -31,33 +31,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is missing, draw and print; returns the status for the shell."""
     args = _parser().parse_args(argv)
     study = STUDIES[args.study]
+    need("matplotlib", "plot")
     with user_input(ValueError):
         settings = StudySettings(args.variant, args.trials, args.epochs, args.width, args.seed)
         folder = args.output or Path("studies") / f"{study.name}_{settings.variant}"
+        if args.draw:
+            settings = read_settings(folder)
         results = Results(folder, study.name, settings)
-    need("matplotlib", "plot")
-    torch.set_num_threads(args.num_threads)
-    with _bar(study, settings, results, shown=args.progress and sys.stderr.isatty()) as bar:
-        try:
-            with user_input(FloatingPointError, ValueError):
-                run_study(
-                    study,
-                    settings,
-                    results,
-                    device=_device(args.device),
-                    data=args.data,
-                    workers=args.workers,
-                    tick=bar.update,
-                )
-        except KeyboardInterrupt:
-            n_done, n_jobs = len(results.done()), len(study.jobs(settings))
-            print(
-                f"interrupted; {n_done} of {n_jobs} jobs are in {folder}: the same command continues", file=sys.stderr
-            )
-            return INTERRUPTED
+    if not args.draw and not _trained(study, settings, results, args):
+        n_done, n_jobs = len(results.done()), len(study.jobs(settings))
+        print(f"interrupted; {n_done} of {n_jobs} jobs are in {folder}: the same command continues", file=sys.stderr)
+        return INTERRUPTED
     _draw(study, results, folder)
     print(_as_json(study, settings, results) if args.json else _as_text(study, results, folder))
     return 0
+
+
+def _trained(study: Study, settings: StudySettings, results: Results, args: argparse.Namespace) -> bool:
+    """Run the jobs that are missing; whether nobody interrupted."""
+    torch.set_num_threads(args.num_threads)
+    shown = args.progress and sys.stderr.isatty()
+    try:
+        with _bar(study, settings, results, shown=shown) as bar, user_input(FloatingPointError):
+            run_study(
+                study,
+                settings,
+                results,
+                device=_device(args.device),
+                data=args.data,
+                workers=args.workers,
+                tick=bar.update,
+            )
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=integer(1), default=1, metavar="N", help="processes that share the jobs (1)")
     parser.add_argument("--num-threads", type=integer(1), default=1, metavar="N", help="threads of each process (1)")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--draw", action="store_true", help="train nothing: draw and print what the folder holds, with its settings"
+    )
     parser.add_argument("--json", action="store_true", help="print rows and claims as JSON")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="results (studies/NAME_VARIANT)")

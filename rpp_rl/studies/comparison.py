@@ -78,9 +78,11 @@ def error_table(
 def box_figure(
     rows: Sequence[Row], cases: Mapping[str, str], reference: Reference, label: str, metric: str = "test"
 ) -> Figure:
-    """A panel for each case: a box and the single trials for each model, the paper's median as a diamond."""
+    """A panel for each case with rows: a box and the trials for each model, the paper's median as a diamond."""
     from matplotlib.figure import Figure
 
+    drawn = {row.case for row in rows}
+    cases = {case: title for case, title in cases.items() if case in drawn} or cases
     figure = Figure(figsize=(3.6 * len(cases), 3.8), layout="constrained")
     axes = np.ravel(figure.subplots(1, len(cases), squeeze=False))
     for axis, (case, title) in zip(axes, cases.items(), strict=True):

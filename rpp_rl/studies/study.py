@@ -158,8 +158,8 @@ class Results:
             file.write(text.getvalue().encode())
 
 
-def read_settings(folder: Path) -> tuple[str, StudySettings]:
-    """Name and settings of the study whose results a folder holds.
+def read_settings(folder: Path) -> StudySettings:
+    """The settings of the study whose results a folder holds.
 
     Raises:
         ValueError: If the file is none that a study has written.
@@ -167,9 +167,8 @@ def read_settings(folder: Path) -> tuple[str, StudySettings]:
     """
     path = folder / SETTINGS_FILE
     found = _read_settings(path)
-    name = found.pop("study", None)
     try:
-        return str(name), StudySettings(**found)
+        return StudySettings(**{key: value for key, value in found.items() if key != "study"})
     except TypeError as error:
         raise ValueError(f"{path} was not written by run-study of this version: {error}") from error
 

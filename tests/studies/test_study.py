@@ -1,10 +1,12 @@
 """Running a study: rows on the disk job by job, continued, drawn again, refused for other settings."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
+from rpp_rl.cli import run_study as run_study_command
 from rpp_rl.cli.run_study import main
 from rpp_rl.studies import inertia
 from rpp_rl.studies.study import Job, Results, Row, Spread, StudySettings, read_rows, run_study
@@ -74,6 +76,36 @@ def test_a_study_continues_after_the_jobs_that_are_done(tmp_path):
     assert {row._replace(value=0.0) for row in continued.rows} == {row._replace(value=0.0) for row in whole.rows}
     for one, other in zip(sorted(continued.rows), sorted(whole.rows), strict=True):
         assert one.value == pytest.approx(other.value, rel=1e-4)
+
+
+def test_what_is_there_is_drawn_without_training_the_rest(tmp_path, capsys):
+    results = Results(tmp_path, "inertia", StudySettings(trials=2, epochs=1, width=12))
+    results.add([Row("exact", "rpp", trial, 1, "test", 1.0 + trial) for trial in range(2)])
+    assert main(["inertia", "--draw", "-o", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "1.5 (1 to 2)" in text
+    assert "unknown exact symmetry: RPP within 2x of EMLP: not run" in text
+    assert {(row.case, row.model) for row in read_rows(tmp_path / "results.csv")} == {("exact", "rpp")}
+    assert "holds other results (study inertia there and digits here)" in refused(
+        capsys, "digits", "--draw", "-o", tmp_path
+    )
+    assert "No such file" in refused(capsys, "inertia", "--draw", "-o", tmp_path / "elsewhere")
+
+
+def test_an_interrupted_study_keeps_its_jobs_and_says_how_to_continue(tmp_path, capsys, monkeypatch):
+    made = []
+
+    def run(job, settings, context):
+        if made:
+            raise KeyboardInterrupt
+        made.append(job)
+        return [Row(*job, 0, 1, "test", 1.0)]
+
+    study = dataclasses.replace(inertia.STUDY, run=run)
+    monkeypatch.setattr(run_study_command, "STUDIES", {"inertia": study})
+    assert main([*TINY, "-o", str(tmp_path)]) == 130
+    assert "1 of 9 jobs are in" in capsys.readouterr().err
+    assert len(read_rows(tmp_path / "results.csv")) == 1
 
 
 def test_diverged_trials_count_as_infinite():
