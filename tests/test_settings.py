@@ -131,3 +131,9 @@ def test_a_name_unlike_all_others_gets_the_whole_list():
 )
 def test_a_written_configuration_reads_back_equal(config):
     assert SACConfig(**parse_yaml(yaml.safe_dump(config.to_dict()))) == config
+
+
+def test_variances_that_older_runs_left_to_the_package_are_left_to_the_decay():
+    config = SACConfig(env="Ant-v4", actor_residual_var="auto", critic_residual_var=1e-5)
+    assert (config.actor_residual_var, config.critic_residual_var) == (None, 1e-5)
+    assert config.actor_residual_decay == "auto"

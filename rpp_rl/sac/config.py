@@ -85,7 +85,7 @@ class SACConfig(Settings):
     actor_residual_decay: float | Literal["auto"] | None = setting(
         "auto",
         "decay of the actor's residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry "
-        "as far as it was measured to hold, null for none",
+        "as far as it was measured to hold, or none beside a Gaussian prior; null for none",
         at_least=0,
     )
     critic_residual_decay: float | Literal["auto"] | None = setting(
@@ -102,6 +102,9 @@ class SACConfig(Settings):
     )
 
     def __post_init__(self) -> None:
+        for name in ("actor_residual_var", "critic_residual_var"):
+            if getattr(self, name) == "auto":  # Recorded by runs that knew no decay: let the decay decide.
+                object.__setattr__(self, name, None)
         super().__post_init__()
         if isinstance(self.ent_coef, str) and not re.fullmatch(r"auto(_\d*[1-9]\d*|_\d+\.\d*[1-9]\d*)?", self.ent_coef):
             raise ValueError(f"ent_coef: expected a number, 'auto' or for example 'auto_0.1', got {self.ent_coef!r}")

@@ -46,7 +46,8 @@ class RPPSAC(SAC):
         policy: ``"RPPPolicy"``.
         env: The environment, or its id.
         actor_residual_decay: Decay of the actor's residual pathway, relative to the learning rate; None for none;
-            ``"auto"`` for `rpp_rl.nn.residual_decay` of the specification's measured error.
+            ``"auto"`` for `rpp_rl.nn.residual_decay` of the specification's measured error, or none where
+            ``actor_residual_var`` is given.
         critic_residual_decay: The same for the critics.
         policy_delay: Updates of the critics for one of the policy and of the temperature.
         scale_rewards: Whether the updates see rewards divided by the scale of the returns, see
@@ -117,8 +118,8 @@ class RPPSAC(SAC):
         self._group_action: GroupAction | None = None
         policy_kwargs = {
             **(policy_kwargs or {}),
-            "actor_residual_decay": _decay(actor_residual_decay, policy_kwargs),
-            "critic_residual_decay": _decay(critic_residual_decay, policy_kwargs),
+            "actor_residual_decay": _decay(actor_residual_decay, actor_residual_var, policy_kwargs),
+            "critic_residual_decay": _decay(critic_residual_decay, critic_residual_var, policy_kwargs),
         }
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         self.return_statistics = no_returns(1)
@@ -305,22 +306,27 @@ class RPPSAC(SAC):
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
 
-def _decay(given: float | Literal["auto"] | None, policy_kwargs: dict[str, Any] | None) -> float | None:
-    """The decay that was given or, if it was left open, one that trusts the symmetry as far as it holds."""
+def _decay(
+    given: float | Literal["auto"] | None, residual_var: float | None, policy_kwargs: dict[str, Any] | None
+) -> float | None:
+    """The decay that was given or, if it was left open, one that trusts the symmetry as far as it holds.
+
+    One prior is enough: beside a Gaussian, a decay that was left open is none.
+    """
     if given != "auto":
         return given
     kwargs = policy_kwargs or {}
     is_adam = kwargs.get("optimizer_class", Adam) in (Adam, AdamW)
-    if kwargs.get("spec") is None or kwargs.get("mode", "rpp") != "rpp" or not is_adam:
+    is_soft = kwargs.get("spec") is not None and kwargs.get("mode", "rpp") == "rpp"
+    if residual_var is not None or not is_soft or not is_adam:
         return None
-    return residual_decay(measured_error(EnvSpec.from_dict(kwargs["spec"])))
+    return residual_decay(trusted_error(EnvSpec.from_dict(kwargs["spec"])))
 
 
-def measured_error(spec: EnvSpec) -> float:
-    """The largest error of a generator in one step, relative to the state's change, as the prior counts it."""
-    errors = [UNKNOWN_ERROR if record.inc_1 is None else record.inc_1 for record in spec.generators]
-    kept = [0.0 if record.keeps_reward else REWARD_ERROR for record in spec.generators]
-    return max([0.0, *errors, *kept])
+def trusted_error(spec: EnvSpec) -> float:
+    """The measured error of a symmetry, as the prior counts it: `EnvSpec.error` with what is not in it."""
+    error = UNKNOWN_ERROR if spec.error is None else spec.error
+    return error if spec.keeps_reward else max(error, REWARD_ERROR)
 
 
 class _Losses:

@@ -262,3 +262,9 @@ def test_the_first_step_can_be_logged():
 def test_bad_variances_are_refused(kwargs):
     with pytest.raises(ValueError, match="must be positive"):
         make_agent(**kwargs)
+
+
+def test_beside_a_gaussian_nothing_decays_unless_asked():
+    policy_kwargs = {"spec": envs_reps.load("Ant-v4").to_dict(), "net_arch": [16]}
+    agent = RPPSAC(env="Ant-v4", policy_kwargs=policy_kwargs, actor_residual_var=1e-3, **SMALL)
+    assert [len(network.optimizer.param_groups) for network in (agent.actor, agent.critic)] == [1, 2]
