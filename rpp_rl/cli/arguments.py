@@ -120,6 +120,11 @@ def train_sac_parser() -> argparse.ArgumentParser:
         metavar="AGENT",
         help="train this agent further, in a new run with a fresh replay buffer: a pretrained agent's name, or a file",
     )
+    parser.add_argument(
+        "--force-spec",
+        action="store_true",
+        help="train with a specification from a file even if the simulator refutes it",
+    )
     parser.add_argument("--verbose", type=int, default=0, metavar="LEVEL", help="1 prints the log as a table too")
     return parser
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rpp_rl.derive import Derivation, Finding, Survey
 
-HEADER = ("element", "1 step", "verdict", "reward", "differences", "meaning")
+HEADER = ("element", "1 step", "median", "exact", "verdict", "reward", "differences", "meaning")
 MAX_ALONE = 8
 """Symmetries that do not keep the reward of which each gets a row."""
 MAX_VIOLATIONS = 4
@@ -35,7 +35,7 @@ def table(found: Survey) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths[:-1]) + "  " + "-" * len(HEADER[-1]))
     broken: dict[str, str] = {}
     for finding in found.findings:
-        texts = [str(violation) for violation in finding.element.violations]
+        texts = [str(violation) for violation in finding.violations]
         texts += [remark for remark in finding.remarks if remark not in found.warnings]
         more = f"; and {len(texts) - MAX_VIOLATIONS} more" if len(texts) > MAX_VIOLATIONS else ""
         if texts:
@@ -53,13 +53,15 @@ def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
     for finding in findings:
         kept = {None: "-", True: "kept", False: "not kept"}[finding.keeps_reward]
         error = "-" if finding.trial is None else percent(finding.trial.inc_1)
-        count = str(len(finding.element.violations) or "none")
+        count = str(len(finding.violations) or "none")
         if finding not in hidden:
-            yield finding.name, error, finding.verdict, kept, count, finding.element.meaning
+            median = "-" if finding.trial is None else percent(finding.trial.median)
+            share = "-" if finding.trial is None else f"{100 * finding.trial.share_exact:.3g} %"
+            yield finding.name, error, median, share, finding.verdict, kept, count, finding.element.meaning
         elif finding is alone[0]:
             worst = max(f.trial.inc_1 for f in alone if f.trial is not None)
             meaning = f"{len(alone)} symmetries of the dynamics alone; --json tells each"
-            yield f"{finding.name}...", percent(worst), "", "not kept", "", meaning
+            yield f"{finding.name}...", percent(worst), "", "", "", "not kept", "", meaning
 
 
 def summary(derivation: Derivation) -> str:
@@ -139,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Survey the robot that the flags name, print what was found, and write a specification if asked to."""
     args = _parser().parse_args(argv)
 
-    from rpp_rl.derive import accepted, chosen, derive, read_description, survey
+    from rpp_rl.derive import accepted, chosen, derive, left_out, read_description, survey
     from rpp_rl.envs.spec_file import write_spec
 
     if args.states < 1:
@@ -155,5 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output is not None:
         write_spec(args.output, derivation.spec)
     if not args.json:
+        others = left_out(found, findings) if args.elements is None else []
+        if others:
+            names = ", ".join(finding.name for finding in others[:MAX_ALONE])
+            more = f" and {len(others) - MAX_ALONE} more" if len(others) > MAX_ALONE else ""
+            print(
+                f"\nleft out, take them with --elements: {names}{more} (the world moves, or they do not fit together)"
+            )
         print("\n" + summary(derivation) + (f"\nwritten to {args.output}" if args.output else ""))
     return 0

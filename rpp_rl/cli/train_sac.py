@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config,
         folder,
         source=source,
+        force_spec=args.force_spec,
         command_line=shlex.join(["train-sac", *(sys.argv[1:] if argv is None else argv)]),
         progress=args.progress and sys.stderr.isatty(),
         verbose=args.verbose,

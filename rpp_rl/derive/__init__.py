@@ -2,7 +2,7 @@
 
 from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.description import Description, description, read_description
-from rpp_rl.derive.specification import Derivation, NoSymmetryError, accepted, chosen, derive
+from rpp_rl.derive.specification import Derivation, NoSymmetryError, accepted, chosen, derive, left_out
 from rpp_rl.derive.survey import Finding, Survey, survey
 from rpp_rl.derive.trials import BareModel
 
@@ -18,6 +18,7 @@ __all__ = [
     "chosen",
     "derive",
     "description",
+    "left_out",
     "read_description",
     "survey",
 ]

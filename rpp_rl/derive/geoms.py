@@ -10,10 +10,14 @@ from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
 from rpp_rl.derive.robot import BOX, CAPSULE, CYLINDER, ELLIPSOID, HFIELD, MESH, PLANE, SDF, SPHERE, Robot
-from rpp_rl.derive.violations import Violation, differing, off_place, plain_violations, tilted
+from rpp_rl.derive.violations import EQUAL, Violation, differing, off_place, plain_violations, tilted
 
 TYPE_NAMES = ("plane", "height field", "sphere", "capsule", "ellipsoid", "cylinder", "box", "mesh", "sdf")
-UNKNOWN_SHAPES = (HFIELD, MESH, SDF)
+_SPIRAL = np.arange(120) + 0.5
+_HEIGHT, _TURN = 1 - 2 * _SPIRAL / 120, np.pi * (1 + 5**0.5) * _SPIRAL
+DIRECTIONS = np.stack([np.sqrt(1 - _HEIGHT**2) * np.cos(_TURN), np.sqrt(1 - _HEIGHT**2) * np.sin(_TURN), _HEIGHT])
+"""Evenly spread, as columns, in which the hulls of meshes are compared."""
+UNKNOWN_SHAPES = (HFIELD, SDF)
 """Shapes given by data, which are not compared."""
 
 
@@ -71,6 +75,14 @@ def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) ->
         if normal < 0:
             yield Violation(*names, "side", f"{names[1]} faces the other way than the image of {names[0]}", 1.0)
         return
+    if kind == MESH:
+        # Meshes collide as their convex hulls, whatever frame and triangles they are given in.
+        off = np.abs(_support(robot, i, s.T @ DIRECTIONS) - _support(robot, j, DIRECTIONS)).max()
+        if off > EQUAL * robot.size:
+            other = "its own image" if i == j else f"the image of {names[0]}"
+            text = f"the hull of {names[1]} is up to {off:.3g} m from {other}"
+            yield Violation(*names, "hull", text, min(float(off) / robot.size, 1.0))
+        return
     yield from off_place(*names, float(np.linalg.norm(offset)), robot.size)
     if kind in (CAPSULE, CYLINDER):
         yield from tilted(*names, "direction", float(frame[:, 2] @ image[:, 2]))
@@ -86,6 +98,15 @@ def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) ->
     elif kind == ELLIPSOID:
         tensors = [axes @ np.diag(radii**2) @ axes.T for axes, radii in ((frame, size), (image, image_size))]
         yield from differing_tensors(names, "shape", *tensors)
+
+
+def _support(robot: Robot, geom: int, directions: Float[ndarray, "3 n"]) -> Float[ndarray, " n"]:
+    """How far a mesh reaches in some directions, which describes its convex hull."""
+    model, mesh = robot.model, int(robot.model.geom_dataid[geom])
+    start, count = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
+    seen = robot.geom_frame[geom].T @ directions
+    reach = (model.mesh_vert[start : start + count] @ seen).max(axis=0)
+    return reach + robot.geom_position[geom] @ directions
 
 
 def differing_tensors(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,8 @@ from rpp_rl.derive.joints import JointMap, free_joint, matched_joints
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.violations import Violation, off_place, plain_violations
 
+FAR = 0.02
+"""Relative difference from which on something in the world is not where its image should be."""
 MAX_MATCHES = 256
 """Matches of two subtrees that are kept, those with the least violations."""
 
@@ -76,9 +78,10 @@ class Matcher:
     def matches(self, g: Float[ndarray, "3 3"]) -> list[Match]:
         """All ways to move the whole model under a motion g of the world, best first; none if the world refuses it."""
         geoms, violations = matched_geoms(self.robot, 0, 0, g)
-        if _is_moved(violations):
+        if _is_far(violations):
             return []
-        world = Match(((0, 0),), geoms, (), (), violations)
+        static = tuple(replace(violation, is_static=True) for violation in violations)
+        world = Match(((0, 0),), geoms, (), (), static)
         children = self.robot.children[0].tolist()
         return [world + match for match in self._children(children, children, g)]
 
@@ -142,8 +145,10 @@ class Matcher:
         if joints is None:
             return []
         geoms, geom_violations = matched_geoms(robot, body, image, s)
-        if robot.is_static(body) and _is_moved(geom_violations):
+        if robot.is_static(body) and not robot.carries(body) and _is_far(geom_violations):
             return []
+        if robot.is_static(body):
+            geom_violations = tuple(replace(violation, is_static=True) for violation in geom_violations)
         violations = (*self._body_violations(body, image, s, distance), *joints[1], *geom_violations)
         own = Match(((body, image),), geoms, joints[0], (), violations, distance)
         bodies, images = (robot.children[b].tolist() for b in (body, image))
@@ -164,6 +169,7 @@ class Matcher:
         )
 
 
-def _is_moved(violations: tuple[Violation, ...]) -> bool:
-    """Whether geoms of the world do not stay where they are."""
-    return any(violation.what in ("place", "direction", "side", "size", "type") for violation in violations)
+def _is_far(violations: tuple[Violation, ...]) -> bool:
+    """Whether geoms of the world do not stay about where they are: a wall or a slope; a base may differ a little."""
+    whats = ("place", "direction", "side", "size", "type", "hull")
+    return any(violation.what in whats and violation.size > FAR for violation in violations)

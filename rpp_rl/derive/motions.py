@@ -49,7 +49,7 @@ def world_motions(robot: Robot) -> list[Float[ndarray, "3 3"]]:
     motions = cube_motions()
     if not robot.free_roots:
         motions += [motion for n in POLYGONS for motion in polygon_motions(vertical(robot), n)]
-    fields = (robot.model.opt.gravity, robot.model.opt.wind)
+    fields = (robot.gravity, robot.model.opt.wind)
     return distinct(m for m in motions if all(np.allclose(m @ field, field, atol=1e-9) for field in fields))
 
 
@@ -72,7 +72,7 @@ def shape_motions(robot: Robot) -> list[Float[ndarray, "3 3"]]:
 
 def vertical(robot: Robot) -> Float[ndarray, " 3"]:
     """The direction against gravity; without gravity that of the z axis."""
-    gravity = robot.model.opt.gravity
+    gravity = robot.gravity
     norm = float(np.linalg.norm(gravity))
     return -gravity / norm if norm > 0 else np.array([0.0, 0.0, 1.0])
 

@@ -89,6 +89,20 @@ class Robot:
         """Whether a body is a part of the world."""
         return int(self.model.body_weldid[body]) == 0
 
+    def disables(self, *whats: str) -> bool:
+        """Whether the model's options switch one of some things off: ``"GRAVITY"``, ``"CONTACT"``, ..."""
+        bits = [int(getattr(mujoco.mjtDisableBit, f"mjDSBL_{what}")) for what in whats]  # pyright: ignore[reportAttributeAccessIssue]
+        return any(self.model.opt.disableflags & bit for bit in bits)
+
+    @property
+    def gravity(self) -> Float[ndarray, " 3"]:
+        """Zero where the model switches it off."""
+        return np.zeros(3) if self.disables("GRAVITY") else np.array(self.model.opt.gravity)
+
+    def carries(self, body: int) -> bool:
+        """Whether something that moves hangs on a body."""
+        return any(not self.is_static(c) or self.carries(c) for c in self.children[body].tolist())
+
     @cached_property
     def free_roots(self) -> list[int]:
         """The bodies that float freely."""
@@ -101,7 +115,8 @@ class Robot:
         paired = np.zeros(model.ngeom, dtype=bool)
         paired[np.concatenate([model.pair_geom1, model.pair_geom2]).astype(int)] = True
         in_fluid = (model.geom_fluid[:, 0] != 0) & bool(model.opt.density > 0 or model.opt.viscosity > 0)
-        felt = (model.geom_contype != 0) | (model.geom_conaffinity != 0) | paired | in_fluid
+        touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0) | paired
+        felt = (touching & (not self.disables("CONTACT", "CONSTRAINT"))) | in_fluid
         return [np.flatnonzero(felt & (model.geom_bodyid == b)).tolist() for b in range(model.nbody)]
 
     @cached_property

@@ -19,12 +19,15 @@ from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.named_group import Closure, closed
-from rpp_rl.derive.survey import Finding, Survey
+from rpp_rl.derive.survey import Finding, Survey, relabelling
 from rpp_rl.derive.symmetries import ANY_TURN
 from rpp_rl.envs.check import ANGLES, GeneratorCheck
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.symmetry import Group, special_orthogonal
 from rpp_rl.symmetry.matrices import matrix_key, snapped
+
+INERT, OTHER = ("mass", "inertia"), 0.5
+"""Bodies whose masses differ by more than this share are different things, even if no state shows it."""
 
 Level = Literal["exact", "approximate"]
 
@@ -42,16 +45,79 @@ class Derivation:
 
 
 def accepted(survey: Survey, level: Level = "approximate") -> list[Finding]:
-    """The symmetries of the task, or of the dynamics where there is none, of at least some quality.
+    """The symmetries of the task, or of the dynamics where there is none, of at least some quality, as a whole group.
 
-    Turns of the world by other angles than quarter turns are left to be chosen by name: they make an infinite group.
+    Of a floating robot those are taken that move its parts, each with the plainest motion of the world that goes with
+    it; turns and mirrors of the world alone say nothing about the robot, and are left to be chosen by name. Whatever
+    would make the group larger than the symmetries that were found good is left out, the worst first.
     """
     verdicts = ("exact",) if level == "exact" else ("exact", "approximate")
-    return [
+    good = [
         finding
         for finding in survey.findings
-        if finding.verdict in verdicts and finding.keeps_reward is not False and finding.element.turn is None
+        if finding.verdict in verdicts
+        and finding.keeps_reward is not False
+        and finding.element.turn is None
+        and not any(violation.what in INERT and violation.size > OTHER for violation in finding.violations)
     ]
+    return _without_strays(survey, _about_the_robot(good))
+
+
+def left_out(survey: Survey, taken: Sequence[Finding]) -> list[Finding]:
+    """The symmetries of the same quality that `accepted` leaves to be chosen by name."""
+    verdicts = {finding.verdict for finding in taken} | {"exact"}
+    good = [f for f in survey.findings if f.verdict in verdicts and f.keeps_reward is not False]
+    reached = set() if not taken else {matrix_key(m) for m in _products([survey.matrix(f) for f in taken])}
+    return [finding for finding in good if matrix_key(survey.matrix(finding)) not in reached]
+
+
+def _about_the_robot(findings: Sequence[Finding]) -> list[Finding]:
+    """Without motions of the world alone, and of those with the same relabelling of a floating robot the plainest."""
+    known: set[tuple[object, ...]] = set()
+    kept = []
+    for finding in findings:
+        what = relabelling(finding)
+        if what is None:
+            kept.append(finding)
+        elif _moves_the_robot(finding) and what not in known and _is_plain(finding):
+            known.add(what)
+            kept.append(finding)
+    return kept
+
+
+def _moves_the_robot(finding: Finding) -> bool:
+    element = finding.element
+    shapes = [shape for _, shape in element.match.shapes]
+    return any(b != c for b, c in enumerate(element.bodies)) or any(not np.allclose(s, np.eye(3)) for s in shapes)
+
+
+def _is_plain(finding: Finding) -> bool:
+    """Whether the world stays, or is mirrored sideways where the shape is mirrored: these motions make a group."""
+    world = finding.element.world
+    return np.array_equal(world, np.eye(3)) or np.array_equal(world, np.diag([1.0, -1.0, 1.0]))
+
+
+def _without_strays(survey: Survey, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, best first, as long as all that they generate has been found good itself."""
+    good = {matrix_key(survey.matrix(finding)) for finding in findings}
+    kept: list[Finding] = []
+    for finding in sorted(findings, key=lambda f: (f.verdict != "exact", f.trial.typical if f.trial else np.inf)):
+        matrices = [survey.matrix(f) for f in (*kept, finding)]
+        identity = matrix_key(np.eye(len(matrices[0])))
+        if all(matrix_key(product) in good | {identity} for product in _products(matrices)):
+            kept.append(finding)
+    return [finding for finding in findings if finding in kept]
+
+
+def _products(matrices: Sequence[Float[ndarray, "n n"]]) -> list[Float[ndarray, "n n"]]:
+    """Everything that some matrices of a finite group generate."""
+    found = {matrix_key(np.eye(len(matrices[0]))): np.eye(len(matrices[0]))}
+    frontier = list(found.values())
+    while frontier:
+        new = {matrix_key(m @ x): m @ x for m in matrices for x in frontier}
+        frontier = [x for key, x in new.items() if key not in found]
+        found |= new
+    return list(found.values())
 
 
 def chosen(survey: Survey, names: Sequence[str]) -> list[Finding]:
@@ -169,7 +235,7 @@ def _letter(finding: Finding) -> str:
 
 
 def _note(finding: Finding) -> str:
-    return "; ".join([*map(str, finding.element.violations), *finding.remarks])
+    return "; ".join([*map(str, finding.violations), *finding.remarks])
 
 
 def _renamed(records: Sequence[Generator]) -> list[Generator]:

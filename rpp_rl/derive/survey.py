@@ -21,6 +21,7 @@ from rpp_rl.derive.observation import ObservationParts, observed_parts
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
 from rpp_rl.derive.trials import BareModel, Trial, trials
+from rpp_rl.derive.violations import WRITTEN, Violation
 from rpp_rl.envs.check import HORIZON, WEAK
 from rpp_rl.envs.simulator import Simulator
 from rpp_rl.symmetry.matrices import matrix_key
@@ -53,12 +54,23 @@ class Finding:
     @property
     def is_exact(self) -> bool:
         """Whether no part differs from its image and the simulator confirms it: what is not compared is simulated."""
-        return not self.element.violations and self.trial is not None and self.trial.is_exact
+        felt = [violation for violation in self.violations if not violation.is_static]
+        return not felt and self.trial is not None and self.trial.is_exact
+
+    @cached_property
+    def violations(self) -> tuple[Violation, ...]:
+        """Where parts differ by more than the decimals of the file explain, the largest differences first."""
+        told = [violation for violation in self.element.violations if not violation.is_rounding]
+        return tuple(sorted(told, key=lambda violation: (not violation.is_fatal, -violation.size)))
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What limits the evidence, or explains why the simulator does not agree with the comparison."""
-        if self.element.violations or self.trial is None or self.is_exact:
+        n_rounded = len(self.element.violations) - len(self.violations)
+        if n_rounded and not self.violations:
+            text = f"{n_rounded} numbers differ by less than {WRITTEN:g}, as if they had been written with six decimals"
+            return (*self.warnings, text)
+        if self.violations or self.trial is None or self.is_exact:
             return self.warnings
         return (*self.warnings, f"no part differs from its image, but the simulator does not agree{self._suspicion}")
 
@@ -75,7 +87,7 @@ class Finding:
             return "unusable"
         if self.is_exact:
             return "exact"
-        return "approximate" if self.trial.inc_1 < WEAK else "weak"
+        return "approximate" if min(self.trial.typical, self.trial.inc_1) < WEAK else "weak"
 
     @property
     def keeps_reward(self) -> bool | None:
@@ -97,7 +109,9 @@ class Finding:
             "verdict": self.verdict,
             "keeps_reward": self.keeps_reward,
             "inc_1": None if self.trial is None or not np.isfinite(self.trial.inc_1) else self.trial.inc_1,
-            "violations": [str(violation) for violation in element.violations],
+            "median": None if self.trial is None else self.trial.median,
+            "share_exact": None if self.trial is None else self.trial.share_exact,
+            "violations": [str(violation) for violation in self.violations],
             "warnings": list(self.remarks),
         }
 
@@ -186,6 +200,13 @@ def survey(
     named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))
     own_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
     return Survey(env_id or own_id, simulator, robot, parts, action_parts, named)
+
+
+def relabelling(finding: Finding) -> tuple[object, ...] | None:
+    """What happens to a floating robot itself, however the world moves; None if it is fixed to the world."""
+    driven = driven_roots(finding.element.robot)
+    shapes = [shape for body, shape in finding.element.match.shapes if body in driven]
+    return (finding.element.bodies, *(matrix_key(shape) for shape in shapes)) if shapes else None
 
 
 def _told(findings: Iterable[Finding]) -> list[Finding]:

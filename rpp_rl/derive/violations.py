@@ -14,6 +14,8 @@ from rpp_rl.derive.robot import Robot
 
 EQUAL = 1e-8
 """Largest relative difference that rounding explains."""
+WRITTEN = 3e-6
+"""Largest relative difference of numbers that a file gives with six decimals."""
 PARALLEL = 1e-14
 """Largest difference from 1 of the cosine of two directions that rounding explains; an angle of 1e-7."""
 
@@ -30,6 +32,7 @@ class Violation:
         size: The difference relative to the values: 0 for none, 1 for a complete one.
         is_fatal: Whether no linear map of positions, velocities and controls follows the symmetry, so that nothing
             can be learnt from it.
+        is_static: Whether it is about the shape of a part of the world, which only contacts can feel.
     """
 
     part: str
@@ -38,9 +41,15 @@ class Violation:
     text: str
     size: float
     is_fatal: bool = False
+    is_static: bool = False
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether numbers that are written with six decimals can differ so."""
+        return self.size < WRITTEN and not self.is_fatal
 
     @property
     def key(self) -> tuple[object, ...]:

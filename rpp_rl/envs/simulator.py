@@ -314,7 +314,8 @@ def _stripped(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
 def _is_monitor(env: gymnasium.Env[Any, Any]) -> bool:
     """Whether this is Stable-Baselines3's Monitor, by name: descriptions of robots do without learning libraries."""
-    return f"{type(env).__module__}.{type(env).__name__}" == "stable_baselines3.common.monitor.Monitor"
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(env).__mro__}
+    return "stable_baselines3.common.monitor.Monitor" in names
 
 
 def make(env_id: str) -> gymnasium.Env[Any, Any]:

@@ -12,13 +12,14 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.vec_env import VecEnv
 
 from rpp_rl.agents import TrainedAgent, registry
+from rpp_rl.derive import check_robot
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
-from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
+from rpp_rl.runs.environments import derived_seed, make_env, make_vec_env, prepare_torch, specification
 from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.runs.further_training import take_over
 from rpp_rl.runs.training_state import restore_training
@@ -36,6 +37,8 @@ AGENT_SETTINGS = (
     "prior_n_data", "seed", "device", "compile",
 )  # fmt: skip
 
+N_CHECKED = 20
+"""States in which a specification from a file is checked before it is trained with."""
 RESUMPTION = 2
 """The purpose of the seeds of a resumed run, where its environments begin new episodes, see `derived_seed`."""
 
@@ -62,6 +65,7 @@ def train_sac(
     folder: RunFolder | None = None,
     *,
     source: TrainedAgent | None = None,
+    force_spec: bool = False,
     command_line: str = "",
     progress: bool = False,
     verbose: int = 0,
@@ -72,6 +76,7 @@ def train_sac(
         config: All settings.
         folder: The run to go on with.
         source: The agent to train further in a new run.
+        force_spec: Whether to train with a specification from a file that the simulator refutes.
         command_line: How the run was asked for, for the record.
         progress: Whether to show a bar.
         verbose: 1 to print the log as a table too.
@@ -91,11 +96,31 @@ def train_sac(
         if folder is None:
             spec = specification(config, eval_envs) if source is None else source.spec
             config = dataclasses.replace(config, group=None if spec is None else spec.variant)
+            if spec is not None and config.spec is not None and source is None and not force_spec:
+                _require_unrefuted(config, spec)
             agent, folder = _start(config, spec, source, stack, undo)
         else:
             agent = _resume(config, folder, stack)
         folder.write_settings(config, command_line, agent.num_timesteps)
         return _train(config, agent, folder, eval_envs, undo, progress=progress, verbose=verbose)
+
+
+def _require_unrefuted(config: SACConfig, spec: EnvSpec) -> None:
+    """Refuse a specification from a file that is wrong in the simulator; one that cannot be checked is told."""
+    if config.mode == "mlp":
+        return
+    with closing(make_env(config.env, config.env_kwargs)) as env:
+        try:
+            checks = check_robot(spec, env, n_states=N_CHECKED)
+        except ValueError as error:
+            report(f"the specification in {config.spec} was not checked: {error}")
+            return
+    for check in checks:
+        if check.refutation:
+            raise UserError(
+                f"{config.spec}: the simulator refutes the symmetry {check.generator}: {check.refutation}; mend it "
+                "(check-spec tells more), or train with it all the same by --force-spec"
+            )
 
 
 def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:

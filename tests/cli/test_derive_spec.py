@@ -124,6 +124,29 @@ def test_an_environment_that_turns_an_action_round_is_found_out(env_id, tmp_path
     assert not path.exists()
 
 
+def test_a_refuted_specification_is_trained_with_only_by_force(env_id, tmp_path, refused, capsys):
+    """The same specification for an environment that turns an action round."""
+    path = tmp_path / "bench.yaml"
+    assert derive_spec(["--env", env_id, "-o", str(path), "--states", "10"]) == 0
+    flags = ["--env", env_id, "--env-kwargs", "wiring:[1,-1]", "--spec", str(path), "--rpp", "-n", "10", "-tb", "off"]
+    flags += [
+        "-f",
+        str(tmp_path / "logs"),
+        "--eval-freq",
+        "10",
+        "--eval-episodes",
+        "1",
+        "-params",
+        "net_arch:[8,8]",
+        "buffer_size:99",
+    ]
+    line = refused(train_sac, *flags)
+    assert "the simulator refutes the symmetry f: the prediction for response to action" in line
+    assert "--force-spec" in line
+    assert not list((tmp_path / "logs").rglob("*.zip"))
+    assert train_sac([*flags, "--force-spec"]) == 0
+
+
 def test_the_bare_model_gives_the_same_maps_without_a_task(env_id, model, tmp_path, capsys):
     path, other = tmp_path / "bare.yaml", tmp_path / "task.yaml"
     assert derive_spec(["--mjcf", str(model), "--states", "10", "--json"]) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rpp_rl.derive import accepted, chosen, derive
+from rpp_rl.derive import accepted, chosen, derive, left_out
 from rpp_rl.symmetry import Group
 
 pytestmark = pytest.mark.mujoco
@@ -53,7 +53,11 @@ def test_a_quadruped_with_odd_names(surveyed, step_error):
     exact = [f for f in robot.findings if f.is_exact and f.element.turn is None]
     # World motions D4, shapes {1, mirror x, mirror y, half turn}, equal determinants, without the identity.
     assert len(exact) == 15
-    spec = derive(robot, accepted(robot), n_states=10).spec
+    # Turns of the world alone say nothing about the robot: its own four relabellings are taken, the others are named.
+    taken = accepted(robot)
+    assert (len(taken), len(left_out(robot, taken))) == (3, 12 + 2)  # and turns by 45° and by any angle
+    assert derive(robot, taken, n_states=5).spec.group == Group.parse("Z2xZ2")
+    spec = derive(robot, exact, n_states=10).spec
     assert spec.group.order == 16
     assert all(step_error(robot, spec, k) < 1e-9 for k in range(len(spec.group.generators)))
     names = " ".join(block.name for block in spec.action.blocks)
@@ -165,12 +169,17 @@ def test_a_robot_attached_to_the_world_turns_with_it(surveyed, step_error, n):
     assert max(step_error(robot, spec, k) for k in range(2)) < 1e-9
 
 
-def test_colliding_meshes_are_not_compared_in_silence(surveyed):
+def test_colliding_meshes_are_compared_by_their_hulls(surveyed):
+    """In whatever frame and with whatever triangles: the even wedge has its tip in the plane of the mirror."""
+    even = '<asset><mesh name="wedge" vertex="0 -.1 0 .1 0 0 0 .1 0 0 0 .1 .02 .02 .02"/></asset>'
     mesh = '<asset><mesh name="wedge" vertex="0 0 0 .1 0 0 0 .1 0 0 0 .1"/></asset>'
     horn = '<geom name="horn" type="mesh" mesh="wedge" pos=".1 0 .05" mass="0"/>'
     text = legged(RECTANGLE, extra=mesh).replace('<geom type="cylinder"', horn + '<geom type="cylinder"')
-    warnings = element(surveyed(text), LEFT_RIGHT).warnings
-    assert warnings == ("the shape of horn (mesh) is not compared, only its place",)
+    finding = element(surveyed(text), LEFT_RIGHT)
+    assert finding.warnings == ()
+    (violation,) = finding.violations
+    assert str(violation).startswith("the hull of horn is up to 0.09")
+    assert element(surveyed(text.replace(mesh, even)), LEFT_RIGHT).violations == ()
     seen = text.replace('mesh="wedge"', 'mesh="wedge" contype="0" conaffinity="0"')
     assert element(surveyed(seen), LEFT_RIGHT).warnings == ()
 
