@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODELS = ("rpp", "emlp", "mlp")
+SINGLE = "per"
+"""One matrix per map with the penalty of RPP on its projections, see `rpp_rl.studies.projection`."""
+MODELS = ("rpp", SINGLE, "emlp", "mlp")
 IMAGE_MODELS = ("rpp", "conv", "mlp")
-COLOURS = MappingProxyType({"rpp": "tab:blue", "emlp": "tab:orange", "mlp": "tab:gray", "conv": "tab:orange"})
+COLOURS = MappingProxyType(
+    {"rpp": "tab:blue", "emlp": "tab:orange", "mlp": "tab:gray", "conv": "tab:orange", SINGLE: "tab:green"}
+)
 """Of the kinds of models in all figures; a convolution is the strictly equivariant one."""
 
 Reference = Mapping[tuple[str, str], float]
@@ -28,8 +32,8 @@ Reference = Mapping[tuple[str, str], float]
 
 
 def mode_of(model: str) -> Mode:
-    """The mode of a model's layers; a convolution is the strict model of images."""
-    return cast(Mode, "emlp" if model == "conv" else model)
+    """The mode of a model's layers; a convolution is the strict model of images, a single matrix starts as RPP."""
+    return cast(Mode, {"conv": "emlp", SINGLE: "rpp"}.get(model, model))
 
 
 def job_seed(seed: int, *names: str) -> int:

@@ -6,7 +6,7 @@ the misspecified group: it leaves no scalar product alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from rpp_rl.nn import RPPEMLP, Mode
 from rpp_rl.studies.comparison import (
     MODELS,
+    SINGLE,
     box_figure,
     error_table,
     job_seed,
@@ -25,6 +26,7 @@ from rpp_rl.studies.comparison import (
     ratio_claim,
     rows_of,
 )
+from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
 from rpp_rl.studies.representations import tensor_rep
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import (
@@ -125,6 +127,8 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     """Train one kind of network on one case, all trials at once; errors on train and test data at the end."""
     mode = mode_of(job.model)
     trainer = Trainer(job.case, mode, recipe_of(job, settings), settings, context, name=f"{job.case}/{job.model}")
+    if job.model == SINGLE:
+        trainer.join_pathways(penalty_of(job.case, settings))
     for _ in trainer.epochs():
         context.tick(1)
     return rows_of(job, trainer.recipe.n_epochs, trainer.errors())
@@ -158,10 +162,17 @@ class Trainer:
         torch.manual_seed(self.seed)
         net = network(GROUPS[case], mode, width=settings.width or WIDTH, members=settings.trials)
         self.net = net.to(context.device)
+        self.add_penalty: Callable[[], None] | None = None
+
+    def join_pathways(self, penalty: Penalty) -> None:
+        """Learn one matrix per linear map, with the penalty on its projections."""
+        self.add_penalty = ProjectionPenalty(as_single_matrices(self.net), penalty).add_gradient
 
     def epochs(self) -> Iterator[Tensor]:
         """See `epochs_of_training`."""
-        return epochs_of_training(self.net, *self.train, squared_error, self.recipe, seed=self.seed)
+        return epochs_of_training(
+            self.net, *self.train, squared_error, self.recipe, seed=self.seed, add_penalty=self.add_penalty
+        )
 
     def errors(self) -> dict[str, Tensor]:
         """Mean squared error of each trial on both data."""
@@ -174,7 +185,7 @@ class Trainer:
 def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     """How a job is trained."""
     is_paper = settings.variant == "paper"
-    penalty = PAPER_PENALTY if is_paper else CODE_PENALTIES[job.case]
+    penalty = penalty_of(job.case, settings)
     return Recipe(
         n_epochs=n_epochs(job, settings),
         batch_size=BATCH_SIZE,
@@ -184,8 +195,13 @@ def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     )
 
 
+def penalty_of(case: str, settings: StudySettings) -> Penalty:
+    """One for all cases in the paper, one for each in its code."""
+    return PAPER_PENALTY if settings.variant == "paper" else CODE_PENALTIES[case]
+
+
 def jobs(_settings: StudySettings) -> list[Job]:
-    """Three kinds of networks on three cases."""
+    """Four kinds of networks on three cases."""
     return [Job(case, model) for case in CASES for model in MODELS]
 
 

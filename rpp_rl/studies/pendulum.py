@@ -15,8 +15,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rpp_rl.nn import RPPEMLP, Mode
-from rpp_rl.studies.comparison import MODELS, box_figure, error_table, job_seed, medians, mode_of, ratio_claim, rows_of
+from rpp_rl.studies.comparison import (
+    MODELS,
+    SINGLE,
+    box_figure,
+    error_table,
+    job_seed,
+    medians,
+    mode_of,
+    ratio_claim,
+    rows_of,
+)
 from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
+from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
 from rpp_rl.studies.representations import orthogonal_about_z, tensor_rep
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import PAPER_PENALTY, Penalty, Recipe, epochs_of_training, evaluated
@@ -131,7 +142,11 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     net = net.to(context.device)
     train, test = train.to(context.device), test.to(context.device)
     recipe = recipe_of(job, settings)
-    for _ in epochs_of_training(net, train[..., 0, :], train, rollout_error, recipe, seed=seed):
+    add_penalty = None
+    if job.model == SINGLE:
+        add_penalty = ProjectionPenalty(as_single_matrices(net), penalty_of(job.case, settings)).add_gradient
+    start = train[..., 0, :]
+    for _ in epochs_of_training(net, start, train, rollout_error, recipe, seed=seed, add_penalty=add_penalty):
         context.tick(1)
     errors = {
         name: evaluated(net, data[..., 0, :], data, rollout_error) for name, data in (("train", train), ("test", test))
@@ -151,7 +166,7 @@ def split(job: Job, settings: StudySettings, n_pieces: int) -> tuple[Tensor, Ten
 def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     """How a job is trained: one step per epoch, on all pieces."""
     is_paper = settings.variant == "paper"
-    penalty = PAPER_PENALTY if is_paper else CODE_PENALTIES[job.case]
+    penalty = penalty_of(job.case, settings)
     is_windy = job.case == "approximate"
     return Recipe(
         n_epochs=n_epochs(job, settings),
@@ -163,8 +178,13 @@ def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     )
 
 
+def penalty_of(case: str, settings: StudySettings) -> Penalty:
+    """One for all cases in the paper, one for each in its code."""
+    return PAPER_PENALTY if settings.variant == "paper" else CODE_PENALTIES[case]
+
+
 def jobs(_settings: StudySettings) -> list[Job]:
-    """Three kinds of networks on three cases."""
+    """Four kinds of networks on three cases."""
     return [Job(case, model) for case in CASES for model in MODELS]
 
 

@@ -100,17 +100,20 @@ def epochs_of_training(
     *,
     seed: int,
     penalised: nn.Module | None = None,
+    add_penalty: Callable[[], None] | None = None,
 ) -> Iterator[Float[Tensor, " members"]]:
     """Train all members side by side; yields the mean loss of each member after every epoch.
 
     Every member sees its own data in an order of its own, and the gradients of members do not mix: Adam is blind to
-    how many there are. The prior is that of ``penalised``, a part of the network, or of all of it.
+    how many there are. The prior is that of ``penalised``, a part of the network, or of all of it;
+    ``add_penalty`` adds the gradient of another penalty in its place.
 
     Raises:
         FloatingPointError: If the loss of every member is no finite number. A single member may diverge: its trial
             is counted with the others.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(free, lr=recipe.learning_rate, fused=True)
     part = network if penalised is None else penalised
     decayed = weight_pathways(part) if recipe.free_biases else pathways(part)
     for epoch in range(recipe.n_epochs):
@@ -122,7 +125,10 @@ def epochs_of_training(
             optimizer.zero_grad()
             batch_loss = loss(network, _taken(inputs, index), _taken(targets, index))
             batch_loss.sum().backward()
-            recipe.prior.add_gradient(decayed, 1)
+            if add_penalty is None:
+                recipe.prior.add_gradient(decayed, 1)
+            else:
+                add_penalty()
             optimizer.step()
             losses.append(batch_loss.detach())
         mean = torch.stack(losses).mean(0)
