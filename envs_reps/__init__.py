@@ -35,7 +35,8 @@ def _specs(env_id: str) -> dict[str, EnvSpec]:
     if env_id not in MODULES:
         raise ValueError(
             f"no specification for environment {env_id!r}; there is one for {', '.join(MODULES)}. "
-            f"Derive one from the MuJoCo model with derive-spec --env {env_id} -o FILE, and give that file with --spec"
+            "For another MuJoCo environment derive one with derive-spec --env ID -o FILE, and give it with --spec; "
+            "for any other one write it by hand"
         )
     module = import_module(f"{__name__}.{MODULES[env_id]}")
     return {spec.variant: spec for spec in module.SPECS if spec.env_id == env_id}

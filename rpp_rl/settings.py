@@ -7,6 +7,7 @@ are errors, never guesses, and YAML holds plain values only.
 import dataclasses
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Kind = TypeVar("Kind", bound="Settings")
+
+MAX_YAML = 2**18
+"""Longest YAML text that is read, in characters, and most values that it may stand for."""
 
 MACHINE_SETTINGS = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
 """Settings of a run that say nothing about what it learns, only where it runs."""
@@ -146,10 +150,41 @@ def parse_yaml(text: str) -> object:
     Raises:
         ValueError: If the text is no YAML or holds anything but plain values.
     """
+    return read_yaml(text, _Loader)
+
+
+def read_yaml(text: str, loader: type[yaml.SafeLoader]) -> object:
+    """Read one YAML value that may come from anybody: its size is bounded, and so is what its aliases expand to.
+
+    Args:
+        text: The text.
+        loader: How values are written.
+
+    Raises:
+        ValueError: If the text is no YAML, too large, nested too deeply, or holds anything but plain values.
+    """
+    if len(text) > MAX_YAML:
+        raise ValueError(f"cannot read YAML: expected at most {MAX_YAML} characters, got {len(text)}")
     try:
-        return yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=loader)
+        if _n_values(data, {}) > MAX_YAML:
+            raise ValueError("cannot read YAML: its aliases expand to too many values")
     except yaml.YAMLError as error:
-        raise ValueError(f"cannot read YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"cannot read YAML: {' '.join(str(error).split())[:300]}") from error
+    except (RecursionError, OverflowError, TypeError, AttributeError) as error:
+        raise ValueError(f"cannot read YAML: nested too deeply, or no plain values ({type(error).__name__})") from error
+    return data
+
+
+def _n_values(data: object, known: dict[int, int]) -> int:
+    """How many values a tree has in which some parts occur several times."""
+    if not isinstance(data, list | dict | set):
+        return 1
+    if id(data) not in known:
+        known[id(data)] = MAX_YAML  # what holds itself is infinite
+        parts = [*data.keys(), *data.values()] if isinstance(data, dict) else data
+        known[id(data)] = 1 + sum(_n_values(part, known) for part in parts)
+    return known[id(data)]
 
 
 def check_values(config: "DataclassInstance") -> None:
@@ -176,7 +211,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401
         return tuple(_checked(name, item, args[0]) for item in value)
     elif _fits(value, kind):
         return kind(value) if kind in (int, float) else value
-    raise ValueError(f"{name}: expected {_in_words(kind)}, got {value!r}")
+    raise ValueError(f"{name}: expected {_in_words(kind)}, got {reprlib.repr(value)}")
 
 
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401

@@ -49,7 +49,7 @@ def acting_network(policy: SACPolicy) -> nn.Sequential:
     assert isinstance(actor, Actor)
     layers = [*_features(actor.features_extractor, policy), *_chain(actor.latent_pi), *_chain(actor.mu), nn.Tanh()]
     rescale = _Rescale(policy.action_space)
-    network = nn.Sequential(*_fused(layers), *([] if rescale.is_identity else [rescale]))
+    network = nn.Sequential(*_fused(layers), rescale)
     return network.cpu().requires_grad_(False).eval()
 
 
@@ -124,10 +124,12 @@ class _RotationSquares(nn.Module):
 
 
 class _Rescale(nn.Module):
-    """From [-1, 1] to the bounds of the actions."""
+    """From [-1, 1] to the bounds of the actions, which rounding, and other libraries' tanh, would exceed by a bit."""
 
     center: Tensor
     half_range: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, space: object) -> None:
         super().__init__()
@@ -135,10 +137,13 @@ class _Rescale(nn.Module):
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         self.register_buffer("center", torch.as_tensor((low + high) / 2, dtype=torch.float32))
         self.register_buffer("half_range", torch.as_tensor((high - low) / 2, dtype=torch.float32))
+        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
+        self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
         self.is_identity = bool((self.center == 0).all() and (self.half_range == 1).all())
 
     def forward(self, action: Float[Tensor, "batch action"]) -> Float[Tensor, "batch action"]:
-        return self.center + self.half_range * action
+        scaled = action if self.is_identity else self.center + self.half_range * action
+        return torch.minimum(torch.maximum(scaled, self.low), self.high)
 
 
 def _linear(weight: ndarray | Tensor, bias: Tensor | None = None) -> nn.Linear:

@@ -14,6 +14,7 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
 from rpp_rl.agents.errors import AgentError, refusing
+from rpp_rl.envs.spec_file import MAX_COORDINATES, check_spec_size
 from rpp_rl.nn import of_version
 from rpp_rl.sac import RPPSACPolicy
 
@@ -34,16 +35,11 @@ POLICY_TYPES: Mapping[str, type | tuple[type, ...]] = {
 """The arguments of a policy in a file, with their types; all of them say what the networks are."""
 
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
-MAX_COORDINATES = 4096
-"""Longest observation or action, and widest layer."""
 MAX_LAYERS = 32
 MAX_WEIGHTS = 2**27
 """Most entries of all matrices together: 0.5 GB."""
 MAX_INFLATION = 128
 """Most entries of matrices per stored number: a strictly equivariant layer makes |G| of one, and has a scalar head."""
-MAX_MATRIX = 64
-"""Largest matrix in a specification; representations are sums of small ones."""
-MAX_GENERATORS = 64
 
 
 def build_policy(
@@ -162,18 +158,8 @@ def _entries(sizes: Sequence[int]) -> int:
 
 
 def _check_spec_sizes(spec: Mapping[str, Any]) -> None:
-    """Refuse a specification whose matrices alone would fill the memory, before any is made."""
     with refusing("the agent's specification is damaged", KeyError, TypeError, ValueError, AttributeError):
-        group = spec["group"]
-        n_generators = len(group["generators"]) + len(group["lie_algebra"])
-        sizes = [int(part["size"]) for rep in spec["reps"] for part in rep["parts"]]
-        n_coordinates = sum(int(part["count"]) * int(part["size"]) for rep in spec["reps"] for part in rep["parts"])
-        largest = max([int(group["d"]), *sizes])
-    if n_generators > MAX_GENERATORS or largest > MAX_MATRIX or n_coordinates > MAX_COORDINATES:
-        raise AgentError(
-            f"the agent's specification has {n_generators} generators, matrices of {largest} rows and {n_coordinates} "
-            f"coordinates; the most are {MAX_GENERATORS}, {MAX_MATRIX} and {MAX_COORDINATES}"
-        )
+        check_spec_size(spec)
 
 
 def _check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

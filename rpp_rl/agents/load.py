@@ -84,4 +84,12 @@ def _add_run(agent: TrainedAgent, folder: Path) -> None:
             f"{agent.path} has the symmetry of {agent.spec.env_id[:80]}, but {run.config} says that it is for "
             f"{config.env[:80]}: one of them was changed"
         )
+    with refusing(folder, ValueError):
+        timesteps, returns, _ = run.load_evaluations()
+    if len(timesteps):
+        agent.card["learning_curve"] = {
+            "steps": [int(step) for step in timesteps],
+            "mean_return": [float(mean) for mean in returns.mean(axis=1)],
+            "std_return": [float(std) for std in returns.std(axis=1)],
+        }
     agent.env_id, agent.env_kwargs, agent.config = config.env, dict(config.env_kwargs), config.to_dict()

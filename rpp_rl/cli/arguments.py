@@ -106,6 +106,18 @@ def integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
     return integer
 
 
+def number(above: float) -> Callable[[str], float]:
+    """The type of a flag that takes a finite number above so much."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not above < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected a number above {above}, got {value}")
+        return value
+
+    return number
+
+
 def train_sac_parser() -> argparse.ArgumentParser:
     """The parser; a flag for a setting that is not given leaves no trace in the namespace."""
     parser = argparse.ArgumentParser(

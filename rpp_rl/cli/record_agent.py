@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
+from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer, number
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
 
@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_agent(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the film, .mp4 or .gif")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="longest duration (default: 10)")
+    parser.add_argument(
+        "--seconds", type=number(above=0), default=10.0, metavar="S", help="longest duration (default: 10)"
+    )
     parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--width", type=integer(16), metavar="N", help="of the picture (default: the environment's)")
     parser.add_argument("--height", type=integer(16), metavar="N", help="of the picture (default: the environment's)")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -81,6 +82,7 @@ class ModelEnv(VectorEnv):
         self._obs = np.zeros((num_envs, spec.observation.size))
         self._steps, self._member = np.zeros(num_envs, dtype=int), np.zeros(num_envs, dtype=int)
         self._is_over = np.ones(num_envs, dtype=bool)
+        self._has_begun = False
         self._weights = ExitStack()
         self._weights.enter_context(shared_weights(self.model))
 
@@ -97,6 +99,7 @@ class ModelEnv(VectorEnv):
             ValueError: If the observations do not fit.
         """
         super().reset(seed=seed)
+        self._has_begun = True
         everywhere = np.ones(self.num_envs, dtype=bool)
         given = (options or {}).get("obs")
         if given is None:
@@ -121,7 +124,10 @@ class ModelEnv(VectorEnv):
 
         Raises:
             ValueError: If the actions have another shape.
+            ResetNeeded: Before the first `reset`.
         """
+        if not self._has_begun:
+            raise ResetNeeded("call reset() before the first step()")
         actions = np.asarray(actions, dtype=np.float64)
         if actions.shape != self.action_space.shape:
             raise ValueError(f"expected actions of shape {self.action_space.shape}, got {actions.shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,24 @@ import torch
 from torch import Tensor
 
 from rpp_rl.dynamics.model import TransitionModel
-from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.envs.spec_file import checked_spec
 from rpp_rl.io.tensor_file import SUFFIX, read_weights, write_weights
 from rpp_rl.nn import of_version
 
 KIND = "a transition model"
 VERSION = 2
 """In version 1 the coefficients of equivariant maps were those of orthonormal bases."""
+
+MAX_WIDTH = 4096
+MAX_LAYERS = 32
+MAX_INFLATION = 128
+"""Most entries of matrices per stored number: a strictly equivariant layer makes as many of one as its group has."""
+
+DAMAGE = (
+    KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, ArithmeticError, MemoryError,
+    AssertionError,
+)  # fmt: skip
+"""What values of wrong types make the constructor raise."""
 
 MODEL_FILE = f"model{SUFFIX}"
 """Name of the model in the folder of a run."""
@@ -76,10 +88,25 @@ def read_model(
     document, tensors = read_weights(path, KIND, VERSION)
     weights = {name.removeprefix("model."): tensors.pop(name) for name in list(tensors) if name.startswith("model.")}
     try:
+        _check_sizes(document["settings"], sum(tensor.numel() for tensor in weights.values()))
         with torch.random.fork_rng([]):
-            model = TransitionModel(EnvSpec.from_dict(document["spec"]), **document["settings"])
+            model = TransitionModel(checked_spec(document["spec"]), **document["settings"])
         model.load_state_dict(of_version(model, weights, document["version"]))
-        about = document["about"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no model that this rpp_rl can make: {error}") from error
+        about = dict(document["about"])
+    except DAMAGE as error:
+        raise ValueError(f"{path} holds no model that this rpp_rl can make: {str(error)[:300]}") from error
     return model.to(device).eval(), about, tensors
+
+
+def _check_sizes(settings: Mapping[str, Any], n_stored: int) -> None:
+    """Refuse what would take more memory than the weights in the file justify, before any of it is made."""
+    widths, n_members = settings.get("widths", [256, 256]), settings.get("ensemble")
+    if not isinstance(widths, list | tuple) or len(widths) > MAX_LAYERS:
+        raise ValueError(f"expected at most {MAX_LAYERS} widths, got {str(widths)[:80]}")
+    if not all(type(width) is int and 1 <= width <= MAX_WIDTH for width in widths):
+        raise ValueError(f"expected widths of 1 to {MAX_WIDTH}, got {str(widths)[:80]}")
+    if n_members is not None and not (type(n_members) is int and n_members >= 1):
+        raise ValueError(f"expected a number of members, got {str(n_members)[:20]}")
+    n_entries = (n_members or 1) * (sum(a * b for a, b in pairwise(widths)) + len(widths))
+    if n_entries > MAX_INFLATION * n_stored:
+        raise ValueError(f"its settings ask for matrices of {n_entries} entries, but {n_stored} numbers are stored")

@@ -143,6 +143,7 @@ def _places(path: Path, entries: Mapping[str, Any], size: int) -> Iterator[tuple
         try:
             dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
             is_plain = dtype in DTYPES and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)
+            is_plain = is_plain and type(first) is type(last) is int
         except (KeyError, TypeError, ValueError):
             raise damaged from None
         if not is_plain or first != end or last - first != prod(shape) * np.dtype(DTYPES[dtype]).itemsize:

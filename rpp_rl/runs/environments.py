@@ -88,6 +88,8 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise UserError(f"{env_id}: expected {name} in a one-dimensional Box, got {space}")
+    if not env.action_space.is_bounded():  # pyright: ignore[reportAttributeAccessIssue]
+        raise UserError(f"{env_id}: expected actions between finite bounds, got {env.action_space}")
     return ResumableMonitor(env, filename=None if monitor is None else str(monitor), override_existing=not append)
 
 
@@ -185,18 +187,22 @@ def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:
     uses_group = config.mode != "mlp" or config.augment or config.mirror_loss > 0
     needed = uses_group or config.group is not None or config.spec is not None
     with user_input(KeyError, ValueError) if needed else suppress(KeyError, ValueError):
-        spec = envs_reps.load(config.env, config.group) if config.spec is None else _from_file(config)
+        spec = envs_reps.load(config.env, config.group) if config.spec is None else _from_file(config, envs)
         spec.check_spaces(envs.observation_space, envs.action_space)
         return spec
     return None
 
 
-def _from_file(config: SACConfig) -> EnvSpec:
+def _from_file(config: SACConfig, envs: VecEnv) -> EnvSpec:
     """The specification in a file, for the environment that is trained in: it may be that of a bare model."""
     assert config.spec is not None
     spec = read_spec(Path(config.spec))
     if config.group not in (None, spec.variant):
         raise ValueError(f"{config.spec} is for the group {spec.variant}, so --group {config.group} cannot be given")
+    try:
+        spec.check_spaces(envs.observation_space, envs.action_space)
+    except ValueError as error:
+        raise ValueError(f"{config.spec}, which was made for {spec.env_id}: {error}") from error
     return dataclasses.replace(spec, env_id=config.env)
 
 

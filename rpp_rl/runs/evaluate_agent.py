@@ -34,7 +34,8 @@ class AgentEvaluation:
         equivariance_error: For each generator the relative error of the policy's mean and log standard deviation on
             the visited states; 0 is equivariant, 0.7 unrelated, 1 the opposite.
         card: What the agent's card says of its return, if it has one and these are episodes of the same kind.
-        reproduces_card: Whether the mean return lies in the card's interval.
+        reproduces_card: Whether the mean return lies in the card's interval; None if it is of another number of
+            episodes, for which the interval does not hold.
     """
 
     agent: str
@@ -64,10 +65,12 @@ class AgentEvaluation:
             )
         if self.card is not None:
             low, high = self.card["interval"]
-            verdict = "within" if self.reproduces_card else "OUTSIDE"
+            verdict = f"this is {'within' if self.reproduces_card else 'OUTSIDE'} its interval {low:.1f} to {high:.1f}"
+            if self.reproduces_card is None:
+                verdict = f"play as many to compare (--episodes {self.card['episodes']})"
             lines.append(
                 f"the card says {self.card['mean_return']:.1f} ± {self.card['std_return']:.1f} in "
-                f"{self.card['episodes']} episodes; this is {verdict} its interval {low:.1f} to {high:.1f}"
+                f"{self.card['episodes']} episodes; {verdict}"
             )
         return "\n".join(lines)
 
@@ -117,6 +120,8 @@ def evaluate(
     mean_return = float(np.mean(returns))
     is_alike = deterministic and (env_id, env_kwargs) == (agent.env_id, agent.env_kwargs)
     card = agent.card.get("evaluation") if is_alike else None
+    # The interval is for means of as many episodes as the card was made with.
+    is_comparable = card is not None and card["episodes"] == len(returns)
     return AgentEvaluation(
         agent=registry.name_of(agent.path),
         env=env_id,
@@ -129,5 +134,5 @@ def evaluate(
         group=None if spec is None else spec.variant,
         equivariance_error=errors,
         card=None if card is None else {key: card[key] for key in CARD_KEYS},
-        reproduces_card=None if card is None else reproduces(card, mean_return),
+        reproduces_card=reproduces(card, mean_return) if card is not None and is_comparable else None,
     )

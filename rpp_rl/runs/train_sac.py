@@ -185,6 +185,11 @@ def _start(
 
 def _inexact(record: Generator) -> str:
     """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
+    if record.inc_1 is not None and record.inc_1 < 5e-4 and not record.keeps_reward:
+        return (
+            f"the symmetry {record.name} ({record.meaning}) is exact for the dynamics, but it changes reward or "
+            "termination (check-spec measures it)"
+        )
     error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
     reward = "" if record.keeps_reward else ", and it changes reward or termination"
     return (

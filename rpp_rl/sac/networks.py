@@ -52,6 +52,16 @@ class RPPActor(Actor):
             squash_output=True,
         )
         self.use_sde = False
+        self._arguments: dict[str, Any] = {
+            "net_arch": list(net_arch),
+            "obs_rep": obs_rep,
+            "action_rep": action_rep,
+            "hidden": hidden,
+            "mode": mode,
+            "head_scale": head_scale,
+            "std": std,
+            "options": dict(options),
+        }
         self.std: Std = std
         self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
         reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
@@ -62,6 +72,11 @@ class RPPActor(Actor):
         with torch.no_grad():
             for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
                 parameter.mul_(head_scale)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        spaces_and_features = BaseModel._get_constructor_parameters(self)
+        spaces_and_features.pop("normalize_images", None)
+        return {**spaces_and_features, "features_extractor": self.features_extractor, **self._arguments}
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Mean and log standard deviation before squashing, each ``(batch, action)``."""
@@ -104,6 +119,15 @@ class RPPCritic(ContinuousCritic):
         )
         self.share_features_extractor = False
         self.n_critics = n_critics
+        self._arguments: dict[str, Any] = {
+            "net_arch": list(net_arch),
+            "obs_rep": obs_rep,
+            "action_rep": action_rep,
+            "hidden": hidden,
+            "mode": mode,
+            "n_critics": n_critics,
+            "options": dict(options),
+        }
         reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
         self.q_ensemble = RPPEMLP(
             obs_rep + action_rep,
@@ -114,6 +138,11 @@ class RPPCritic(ContinuousCritic):
             ensemble=n_critics,
             **options,
         )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        spaces_and_features = BaseModel._get_constructor_parameters(self)
+        spaces_and_features.pop("normalize_images", None)
+        return {**spaces_and_features, "features_extractor": self.features_extractor, **self._arguments}
 
     def forward(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """The value that each critic gives to each action, each ``(batch, 1)``."""

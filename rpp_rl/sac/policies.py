@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
+from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim, is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.sac.policies import SACPolicy
@@ -81,7 +81,12 @@ class RPPSACPolicy(SACPolicy):
             raise ValueError(f"std must be 'exp' or 'softplus', got {std!r}")
         _refuse_without_effect(kwargs)
         if not isinstance(observation_space, spaces.Box):
-            raise ValueError(f"expected observations in a Box, got {observation_space}")
+            raise ValueError(f"expected observations in a Box, got {observation_space}; SB3's own SAC takes others")
+        if is_image_space(observation_space):
+            raise ValueError(
+                f"expected vectors, got images {observation_space.shape}, which these networks would take unscaled; "
+                "use SB3's own SAC, or a wrapper that makes features of them"
+            )
         if spec is None and mode != "mlp":
             raise ValueError(
                 f"mode {mode!r} needs policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
@@ -141,7 +146,15 @@ class RPPSACPolicy(SACPolicy):
         return torch.optim.AdamW(groups, lr=lr, **self.optimizer_kwargs)
 
     def set_training_mode(self, mode: bool) -> None:
-        """Do nothing when the mode is as asked: SB3 asks at every step, and no layer here depends on the mode."""
+        """Do nothing when the mode is as asked: SB3 asks at every step, and no layer here depends on the mode.
+
+        Raises:
+            ValueError: If SB3's own SAC is about to train networks with a prior, of which it knows nothing.
+        """
+        if mode and self.mode != "mlp":
+            raise ValueError(
+                f"networks in mode {self.mode!r} are trained by RPPSAC, not by SB3's SAC: load with RPPSAC.load"
+            )
         if mode != self.training:
             super().set_training_mode(mode)
 

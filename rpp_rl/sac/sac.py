@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
@@ -143,10 +144,7 @@ class RPPSAC(SAC):
         ):
             Prior(equiv_var, residual_var)  # refuse bad variances before anything is built
         if not issubclass(self.policy_class, RPPSACPolicy):
-            raise ValueError(
-                f"RPPSAC needs the policy 'RPPPolicy', got {self.policy_class.__name__}; for plain networks use "
-                "policy_kwargs={'mode': 'mlp'}"
-            )
+            raise ValueError(f"RPPSAC needs the policy 'RPPPolicy', got {self.policy_class.__name__}; {self._advice()}")
         self._refuse_normalized(self.env)
         super()._setup_model()
         if self.ent_coef_optimizer is not None:
@@ -154,6 +152,12 @@ class RPPSAC(SAC):
             self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
         if self.augment or self.mirror_loss:
             _ = self.group_action  # refuse a missing specification before anything is learned
+
+    def _advice(self) -> str:
+        """What to do for a policy that is none of this package's."""
+        if not isinstance(self.observation_space, Box) or len(self.observation_space.shape) != 1:
+            return "observations that are no vectors (images, dictionaries) are for SB3's own SAC"
+        return "for plain networks use 'RPPPolicy' with policy_kwargs={'mode': 'mlp'}"
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces.

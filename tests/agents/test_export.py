@@ -130,7 +130,7 @@ def test_several_quaternions_are_normalised_one_by_one(rng):
 def test_without_a_quaternion_nothing_is_left_of_the_change_of_coordinates():
     agent = untrained("Walker2d-v5")
     kinds = [type(module).__name__ for module in acting_network(agent.policy)]
-    assert kinds == ["Linear", "Pointwise", "Linear", "Pointwise", "Linear", "Tanh"]
+    assert kinds == ["Linear", "Pointwise", "Linear", "Pointwise", "Linear", "Tanh", "_Rescale"]
 
 
 def test_actions_are_rescaled_inside():
