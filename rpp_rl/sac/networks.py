@@ -126,6 +126,7 @@ class RPPCritic(ContinuousCritic):
             "hidden": hidden,
             "mode": mode,
             "n_critics": n_critics,
+            "layer_norm": layer_norm,
             "options": dict(options),
         }
         reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
