@@ -14,6 +14,7 @@ releases however the process ends. So whoever looks, from whichever machine, see
 """
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -225,7 +226,7 @@ class JobFolder:
         if run is None:
             return None
         try:
-            return read_evaluations(run / EVALUATIONS)
+            return _returns(run / EVALUATIONS, (run / EVALUATIONS).stat().st_mtime_ns)
         except UNREADABLE:
             return None
 
@@ -259,6 +260,12 @@ class JobFolder:
     def _write(self, name: str, data: Mapping[str, object]) -> None:
         with replacing(self.path / name) as file:
             file.write(json.dumps(data, indent=1).encode())
+
+
+@functools.lru_cache(maxsize=4096)
+def _returns(path: Path, changed_at: int) -> Curve:
+    """Read evaluations once for each time that they change: the driver looks at those of all runs again and again."""
+    return read_evaluations(path)
 
 
 def _plain(value: object) -> object:

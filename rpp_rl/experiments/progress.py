@@ -15,7 +15,7 @@ from rpp_rl.experiments.scheduling import Member
 
 ARM_HEAD = ("environment", "variant", "done", "running", "failed", "steps", "return", "steps/s", "left")
 RUN_HEAD = ("environment", "variant", "seed", "state", "steps", "return", "steps/s", "left")
-REDRAW_S = 2.0
+REDRAW_S = 5.0
 
 
 def arm_rows(members: Sequence[Member]) -> list[Sequence[str]]:

@@ -19,7 +19,7 @@ from rpp_rl.experiments.plan import EarlyEnd, Job, Plan
 MAX_ATTEMPTS = 3
 """Starts of a job whose process was killed each time before it came any further."""
 POLL_S = 0.5
-RULE_S = 5.0
+RULE_S = 20.0
 
 Report = Callable[[str], None]
 
