@@ -60,6 +60,12 @@ def _print(comparison: Comparison) -> None:
         for line in report.differences(panel):
             print(f"  {line}")
         print()
+    rows = report.overall_table(comparison)
+    if rows:
+        print("all environments, returns divided by the baseline's mean")
+        for line in aligned(rows)[0]:
+            print(f"  {line}")
+        print()
     if comparison.notes:
         print("left out, or to be known:")
         print("\n".join(report.unreadable(comparison.notes)))

@@ -161,6 +161,45 @@ def summary(panel: Panel, question: Question) -> list[dict[str, object]]:
     return [_row(panel, arm, question) for arm in panel.arms.values()]
 
 
+def overall(comparison: Comparison) -> list[dict[str, object]]:
+    """The table over all environments, of the arms that are in each of them; empty for a single environment.
+
+    Returns of different environments are made comparable by dividing them by the mean final return of the baseline; an
+    environment where that is not positive is left out, and is not among ``n_envs``.
+    """
+    scored = [(panel, scale) for panel in comparison.panels if (scale := _scale(panel)) is not None]
+    if len(scored) < 2 or len({panel.baseline for panel, _ in scored}) != 1:
+        return []
+    aggregate = statistics.AGGREGATES[comparison.question.aggregate]
+    baseline = str(scored[0][0].baseline)
+    finals = {
+        label: [panel.arms[label].final for panel, _ in scored if label in panel.arms] for label in comparison.labels
+    }
+    rows = []
+    for label, values in finals.items():
+        known = [value for value in values if value is not None]
+        if len(known) < len(scored):
+            continue
+        tasks = [value / scale for value, (_, scale) in zip(known, scored, strict=True)]
+        theirs = [final for final in finals[baseline] if final is not None]
+        low, high = statistics.interval(tasks, aggregate)
+        row: dict[str, object] = {"arm": label, "n_envs": len(tasks), "n_runs": sum(map(len, tasks))}
+        row["score"] = Estimate(float(aggregate(tasks)), float(low), float(high))
+        row["improvement"] = UNKNOWN
+        if label != baseline:
+            value = statistics.probability_of_improvement(known, theirs)
+            row["improvement"] = Estimate(value, *statistics.improvement_interval(known, theirs))
+        rows.append(row)
+    return rows
+
+
+def _scale(panel: Panel) -> float | None:
+    """The mean final return of the baseline, None if it is not known or not positive."""
+    final = None if panel.baseline is None else panel.arms[panel.baseline].final
+    mean = None if final is None else float(final.mean())
+    return mean if mean is not None and mean > 0 else None
+
+
 def _renamed(arms: Mapping[str, list[Run]], rename: Mapping[str, str]) -> dict[str, list[Run]]:
     renamed: dict[str, list[Run]] = {}
     for label, runs in arms.items():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rpp_rl.experiments import statistics
-from rpp_rl.experiments.comparison import Comparison, Estimate, Panel, summary
+from rpp_rl.experiments.comparison import Comparison, Estimate, Panel, overall, summary
 from rpp_rl.experiments.grouping import differing_settings, learnt_settings
 
 TITLES = {"equivariance_error": "equivariance error", "residual_share": "residual share", "x_displacement": "x [m]"}
@@ -31,6 +31,29 @@ def table(comparison: Comparison, panel: Panel) -> list[list[str]]:
     return [[text for text, _ in kept], *map(list, zip(*(cells for _, cells in kept), strict=True))]
 
 
+def overall_table(comparison: Comparison) -> list[list[str]]:
+    """The table over all environments as cells of text, empty for a single one."""
+    rows = overall(comparison)
+    if not rows:
+        return []
+    baseline = next(panel.baseline for panel in comparison.panels if panel.baseline)
+    title = statistics.TITLES[comparison.question.aggregate]
+    head = ["arm", "environments", "runs", f"{title} return / {baseline}'s", f"P(better than {baseline})"]
+    return [
+        head,
+        *(
+            [
+                str(row["arm"]),
+                str(row["n_envs"]),
+                str(row["n_runs"]),
+                _shown(row["score"], 3),
+                _shown(row["improvement"], 2),
+            ]
+            for row in rows
+        ),
+    ]
+
+
 def differences(panel: Panel) -> list[str]:
     """For every arm the settings in which it differs from another one of the environment, whatever its label says."""
     settings = {label: learnt_settings(arm.runs[0]) for label, arm in panel.arms.items()}
@@ -54,6 +77,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             }
             for panel in comparison.panels
         ],
+        "overall": [{name: _plain(value) for name, value in row.items()} for row in overall(comparison)],
         "notes": [str(note) for note in comparison.notes],
     }
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_samples import STEPS, make_job, make_run, make_zoo_run
 
-from rpp_rl.experiments.comparison import Question, compare, summary
+from rpp_rl.experiments.comparison import Question, compare, overall, summary
 from rpp_rl.experiments.curves import EQUIVARIANCE, RETURN, Curve, Run
 from rpp_rl.experiments.grouping import group_runs
 from rpp_rl.experiments.reading import read_all
@@ -154,6 +154,26 @@ def test_the_numbers_of_straight_lines(tmp_path):
     assert rpp["steps_to_threshold"].value == 5 * STEPS
     assert rpp["improvement"].value == pytest.approx((1.5 + 3 + 3) / 9)
     assert np.isnan(plain["improvement"].value)
+
+
+def test_environments_are_put_together_in_units_of_the_baseline(tmp_path):
+    for env, unit in (("Hopper-v5", 1.0), ("Walker2d-v5", 100.0)):
+        for seed, slope in enumerate((1.0, 2.0, 3.0)):
+            make_run(tmp_path / f"{env}p{seed}", env=env, mode="mlp", seed=seed, slope=unit * slope)
+            make_run(tmp_path / f"{env}r{seed}", env=env, mode="rpp", seed=seed, slope=2 * unit * slope)
+    make_run(tmp_path / "e", env="Hopper-v5", mode="emlp")
+    plain, rpp = overall(compare(read_all([tmp_path])[0]))
+    assert (plain["arm"], plain["n_envs"], plain["n_runs"]) == ("plain", 2, 6)
+    assert (plain["score"].value, rpp["score"].value) == (1, 2)
+    assert rpp["improvement"].value == pytest.approx(7.5 / 9)
+    assert rpp["score"].low < 2 < rpp["score"].high
+
+
+def test_a_baseline_that_is_not_positive_is_no_unit(tmp_path):
+    for env, slope in (("Hopper-v5", 1.0), ("Walker2d-v5", -1.0)):
+        make_run(tmp_path / f"{env}p", env=env, mode="mlp", slope=slope)
+        make_run(tmp_path / f"{env}r", env=env, mode="rpp")
+    assert overall(compare(read_all([tmp_path])[0])) == []
 
 
 def test_the_threshold_and_the_baseline_can_be_given(tmp_path):
