@@ -29,10 +29,10 @@ def test_a_run_with_another_setting_is_another_arm(tmp_path):
     """Four runs of one algorithm, of which two have the same seed."""
     for seed in range(3):
         make_run(tmp_path / "rpp_sac" / f"h_{seed}", seed=seed, mode="rpp")
-    make_run(tmp_path / "rpp_sac" / "h_3", seed=0, mode="rpp", actor_residual_var=10.0)
+    make_run(tmp_path / "rpp_sac" / "h_3", seed=0, mode="rpp", tau=0.25)
     assert arms_below(tmp_path)["Hopper-v5"] == {
-        "actor_residual_var=auto": [0, 1, 2],
-        "actor_residual_var=10": [0],
+        "tau=0.005": [0, 1, 2],
+        "tau=0.25": [0],
     }
 
 
