@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,27 @@ def load(env_id: str, group: str | None = None) -> EnvSpec:
     if name not in specs:
         raise ValueError(f"{env_id} has no group {name!r}; it offers {', '.join(specs)}")
     return specs[name]
+
+
+def load_spec(source: str | Path, group: str | None = None) -> EnvSpec:
+    """The specification of an environment of this package, or the one in a file.
+
+    Args:
+        source: The environment's id, or the path of a file that ``derive-spec`` or `rpp_rl.envs.write_spec` wrote.
+        group: One of the environment's groups; None for its default. A file has one group.
+
+    Raises:
+        ValueError: If there is no such specification or group, or the file holds none.
+        OSError: If the file cannot be read.
+    """
+    if Path(source).suffix not in (".yaml", ".yml"):
+        return load(str(source), group)
+    from rpp_rl.envs import read_spec
+
+    spec = read_spec(Path(source))
+    if group not in (None, spec.variant):
+        raise ValueError(f"{source} is for the group {spec.variant}, not for {group}")
+    return spec
 
 
 def default_group(env_id: str) -> str:

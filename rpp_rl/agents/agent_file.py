@@ -9,11 +9,10 @@ continue training with a fresh replay buffer.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rpp_rl.agents.agent_record import KIND, VERSION, mapping
 from rpp_rl.agents.card import check_card
-from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, space_from_dict, space_to_dict
+from rpp_rl.agents.checked_policy import build_policy, policy_kwargs, space_from_dict, space_to_dict
 from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.provenance import versions
@@ -76,12 +75,6 @@ def read_agent(path: Path, device: str) -> TrainedAgent:
             card=card,
             log_ent_coef=None if log_ent_coef is None else float(log_ent_coef),
         )
-
-
-def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
-    """The arguments of a policy's networks, as plain values."""
-    arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
-    return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
 
 
 def _check_environment(policy: RPPSACPolicy, env_id: object) -> None:

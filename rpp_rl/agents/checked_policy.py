@@ -76,6 +76,12 @@ def build_policy(
     return policy.to(get_device(device))
 
 
+def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
+    """The arguments of a policy's networks, as plain values."""
+    arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
+    return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
+
+
 def _no_schedule(_: float) -> float:
     """The learning rate of optimisers that are never used."""
     return 0.0

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rpp_rl.agents.agent_file import policy_kwargs, save_agent
+from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.card import to_markdown
+from rpp_rl.agents.checked_policy import policy_kwargs
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.extras import need

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from stable_baselines3 import SAC
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.sac.policies import SACPolicy
 
 from rpp_rl.agents.acting_network import acting_network
+from rpp_rl.agents.checked_policy import policy_kwargs
+from rpp_rl.agents.errors import AgentError
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import merge
-from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.sac import RPPSAC, RPPSACPolicy
+from rpp_rl.sac.config import sac_config
+
+OF_ANOTHER_RUN = ("env", "seed", "device", "tensorboard_log")
+"""Settings that are not those of a training with other environments on another machine."""
 
 
 class TrainedAgent:
@@ -26,7 +35,7 @@ class TrainedAgent:
             trusted zip file from elsewhere holds another kind.
         env_id: Gymnasium's id of the environment; None if a zip file does not say.
         env_kwargs: Arguments of the environment.
-        config: The settings of the run as `rpp_rl.settings.SACConfig.to_dict` gives them; empty if they are unknown.
+        config: The settings of the run as `rpp_rl.sac.config.SACConfig.to_dict` gives them; empty if they are unknown.
         card: The record, of plain values: ``steps``, ``versions``, ``evaluation``, ``learning_curve``, ...
         log_ent_coef: Logarithm of the entropy coefficient at the end of the training, if it was learned.
         path: The file that it was loaded from.
@@ -104,5 +113,49 @@ class TrainedAgent:
             actions = self._network(obs.float()).cpu().numpy()
         return (actions if is_batch else actions[0]), state
 
+    def to_sb3(self, env: GymEnv | str, **settings: Any) -> RPPSAC:  # noqa: ANN401
+        """An agent that goes on learning from here in Stable-Baselines3, with callbacks and environments of one's own.
+
+        It has these networks, this temperature and the settings of the training, so far as they are known; optimisers
+        and replay buffer are fresh. Its policy fills the buffer with ``learning_starts`` transitions before the first
+        update. Call ``learn(..., reset_num_timesteps=False)`` to go on counting steps.
+
+        Args:
+            env: The environment to learn in, or its id.
+            settings: Arguments of `rpp_rl.sac.RPPSAC` in place of those of the training.
+
+        Raises:
+            AgentError: If the policy is not of this package.
+            ValueError: If the environment does not fit, or an argument is wrong.
+        """
+        if not isinstance(self.policy, RPPSACPolicy):
+            raise AgentError(f"{self!r}: only agents of this package can be trained further")
+        names = {*inspect.signature(RPPSAC).parameters, *inspect.signature(SAC).parameters}
+        config = sac_config(self.config).to_dict() if self.config else {}
+        own = {name: value for name, value in config.items() if name in names and name not in OF_ANOTHER_RUN}
+        if own.get("target_entropy") == "half":
+            own["target_entropy"] = -0.5 * float(np.prod(self.action_space.shape))
+        networks = policy_kwargs(self.policy)
+        if "optimizer_betas" in self.config:
+            networks["optimizer_kwargs"] = {"betas": list(self.config["optimizer_betas"])}
+        agent = RPPSAC("RPPPolicy", env, **{**own, "policy_kwargs": networks, **settings})
+        take_over(agent, self)
+        return agent
+
     def __repr__(self) -> str:
-        return f"Agent({self.card.get('name', 'unnamed')}, env_id={self.env_id}, steps={self.n_steps})"
+        return f"TrainedAgent({self.card.get('name', 'unnamed')}, env_id={self.env_id}, steps={self.n_steps})"
+
+
+def take_over(agent: RPPSAC, source: TrainedAgent) -> None:
+    """Give a fresh agent the networks, the temperature and the step counter of a trained one.
+
+    The agent fills ``learning_starts`` transitions into the fresh buffer by its own policy before its first update: one
+    on a few neighbouring states would undo what it has learned.
+    """
+    agent.policy.load_state_dict(source.policy.state_dict())
+    if agent.log_ent_coef is not None and source.log_ent_coef is not None:
+        with torch.no_grad():
+            agent.log_ent_coef.fill_(source.log_ent_coef)
+    agent.num_timesteps = source.n_steps
+    agent.learning_starts += source.n_steps
+    agent.acts_from_start = True

@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument("--mjcf", type=Path, metavar="FILE", help="MuJoCo model; the specification is for qpos, "
                          "without the place on the ground, qvel and ctrl")  # fmt: skip
     add_env_kwargs(parser)
+    parser.add_argument("--ground", action="store_true", help="with --mjcf: add a ground at height 0")
+    parser.add_argument("--motors", action="store_true", help="with --mjcf: give every joint a motor, as in a URDF")
     parser.add_argument(
         "--observation",
         type=Path,
@@ -128,12 +130,14 @@ def _environment(args: argparse.Namespace) -> gymnasium.Env[Any, Any]:
     from rpp_rl.derive import BareModel
     from rpp_rl.runs.environments import make_env
 
+    if args.mjcf is None and (args.ground or args.motors):
+        raise UserError("--ground and --motors change a model given by --mjcf, not an environment")
     if args.mjcf is None:
         return make_env(args.env, args.env_kwargs)
     if not args.mjcf.is_file():
         raise UserError(f"{args.mjcf}: expected a MuJoCo model, got no file")
     with user_input(ValueError):
-        return BareModel(args.mjcf)
+        return BareModel(args.mjcf, ground=args.ground, motors=args.motors)
 
 
 @command

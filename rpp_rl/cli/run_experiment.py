@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rpp_rl.experiments import progress
 from rpp_rl.experiments.backend import Backend, LocalPool
 from rpp_rl.experiments.checking import mistakes_of
 from rpp_rl.experiments.job_folder import State
-from rpp_rl.experiments.plan import Plan, read_plan, require_writable
+from rpp_rl.experiments.plan import Plan, PlanError, read_plan, require_writable
 from rpp_rl.experiments.ray_cluster import RayCluster
 from rpp_rl.experiments.scheduling import Driver, Member, by_state, members_of
 from rpp_rl.experiments.slurm import Slurm
@@ -25,7 +26,10 @@ FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is left of the experiment, and return the status for the shell."""
     args = _parser().parse_args(argv)
-    plan = read_plan(args.conf_file)
+    try:
+        plan = read_plan(args.conf_file)
+    except PlanError as error:
+        raise _all_of(args.conf_file, error.mistakes) from error
     folder = (args.log_folder / plan.name).resolve()
     if args.status:
         _print_rows(progress.run_rows(members_of(plan, folder)))
@@ -36,11 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         mistakes.append(f"{error.filename}: {error.strerror}")
     if mistakes:
-        raise UserError(f"{args.conf_file}: {'; '.join(mistakes)}")
+        raise _all_of(args.conf_file, mistakes)
     if args.dry_run:
         _print_plan(plan, folder, args.workers, sizes)
         return 0
     return _drive(plan, folder, _backend(args, folder), args.workers)
+
+
+def _all_of(path: Path, mistakes: Sequence[str]) -> UserError:
+    """The error for these mistakes; several of them are printed before it, a line for each."""
+    if len(mistakes) == 1:
+        return UserError(f"{path}: {mistakes[0]}")
+    for number, mistake in enumerate(mistakes, 1):
+        print(f"({number}) {' '.join(mistake.split())}", file=sys.stderr)
+    return UserError(f"{path}: {len(mistakes)} mistakes, listed above; nothing was started")
 
 
 def _drive(plan: Plan, folder: Path, backend: Backend, n_workers: int) -> int:

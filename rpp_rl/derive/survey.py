@@ -153,8 +153,13 @@ class Survey:
     @property
     def warnings(self) -> list[str]:
         """What limits the evidence for every symmetry."""
+        floats = bool(self.robot.free_roots) and not self.robot.disables("GRAVITY")
+        grounded = any(self.robot.felt_geoms[b] for b in range(self.robot.model.nbody) if self.robot.is_static(b))
+        ground = (
+            ["there is no ground, nothing stands on anything: --ground adds one"] if floats and not grounded else []
+        )
         task = [] if self.has_task else ["reward and termination were not tested: a model has none"]
-        return [*uncompared(self.robot), *solver_warnings(self.robot), *task]
+        return [*uncompared(self.robot), *solver_warnings(self.robot), *ground, *task]
 
 
 def survey(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
@@ -16,7 +17,7 @@ from numpy import ndarray
 from rpp_rl.derive.description import task_matrix
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.observation import state_parts
-from rpp_rl.derive.robot import FREE, SLIDE, Robot
+from rpp_rl.derive.robot import FREE, HINGE, PLANE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
 from rpp_rl.envs.check import SMALL_CHANGE
 from rpp_rl.envs.sensitivity import Experiment
@@ -70,7 +71,9 @@ class BareModel(MujocoEnv):
     """A model without a task: observes positions, without the place on the ground, and velocities; no reward.
 
     Args:
-        path: The MJCF file.
+        path: The MJCF or URDF file.
+        ground: Whether to add a plane at height 0, for a file without its scene.
+        motors: Whether every hinge and slide gets a motor, for a file without actuators.
 
     Attributes:
         name: The name of the file.
@@ -81,13 +84,13 @@ class BareModel(MujocoEnv):
         OSError: If there is no such file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
+    def __init__(self, path: Path, *, ground: bool = False, motors: bool = False) -> None:
+        self.name, self.has_ground, self.has_motors = path.name, ground, motors
         super().__init__(str(path.absolute()), 1, Box(-np.inf, np.inf, (1,), np.float64))
         if min(self.model.njnt, self.model.nu) == 0:
             raise ValueError(
                 f"{path}: expected a robot with joints and actuators, got {self.model.njnt} joints and "
-                f"{self.model.nu} controls"
+                f"{self.model.nu} controls; --motors gives every joint a motor"
             )
         self.frame_skip = max(1, round(STEP / self.model.opt.timestep))
         self.n_skipped = place_size(Robot(self.model))
@@ -96,6 +99,21 @@ class BareModel(MujocoEnv):
         self._set_action_space()
         size = self.model.nq - self.n_skipped + self.model.nv
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
+
+    def _initialize_simulation(self) -> tuple[Any, Any]:
+        if not (self.has_ground or self.has_motors):
+            return super()._initialize_simulation()
+        spec = mujoco.MjSpec.from_file(self.fullpath)  # pyright: ignore[reportAttributeAccessIssue]
+        if self.has_ground:
+            spec.worldbody.add_geom(name="added ground", type=PLANE, size=[50, 50, 1])
+        for number, joint in enumerate(spec.joints if self.has_motors else ()):
+            if int(joint.type) in (HINGE, SLIDE):
+                joint.name = joint.name or f"joint {number}"
+                motor = spec.add_actuator(name=f"motor of {joint.name}", target=joint.name)
+                motor.trntype = mujoco.mjtTrn.mjTRN_JOINT  # pyright: ignore[reportAttributeAccessIssue]
+        model = spec.compile()
+        model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
+        return model, mujoco.MjData(model)  # pyright: ignore[reportAttributeAccessIssue]
 
     def step(self, action: ndarray) -> tuple[ndarray, Any, bool, bool, dict[str, Any]]:
         """Step the model; there is no reward and no end."""

@@ -20,7 +20,7 @@ of an environment leaves it out of the variant.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,18 +95,31 @@ class Plan:
     end_early: EarlyEnd | None = None
 
 
+class PlanError(UserError):
+    """Everything that is wrong with an experiment.
+
+    Attributes:
+        mistakes: One or more, each in a line.
+    """
+
+    def __init__(self, path: Path, mistakes: Sequence[str]) -> None:
+        numbered = [f"({k}) {text}" for k, text in enumerate(mistakes, 1)] if len(mistakes) > 1 else mistakes
+        super().__init__(f"{path}: {'; '.join(numbered)}")
+        self.mistakes = mistakes
+
+
 def read_plan(path: Path) -> Plan:
     """Read an experiment and check every run of it.
 
     Raises:
-        UserError: If anything in it is wrong; the text lists all that is.
+        PlanError: If anything in it is wrong; it holds everything that is.
+        UserError: If it is no YAML file.
         OSError: If the file cannot be read.
     """
     data = _load(path)
     plan, mistakes = _Reader(data, path.parent).plan(path.stem)
     if mistakes or plan is None:
-        numbered = [f"({k}) {text}" for k, text in enumerate(mistakes, 1)] if len(mistakes) > 1 else mistakes
-        raise UserError(f"{path}: {'; '.join(numbered)}")
+        raise PlanError(path, mistakes)
     return plan
 
 

@@ -77,7 +77,7 @@ def read_weights(path: Path, kind: str, version: int) -> tuple[dict[str, Any], d
     try:
         tensors = safetensors.torch.load(path.read_bytes())
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {str(error)[:300]}") from error
     expected = document.pop("sha256", None)
     if _digest(document, tensors) != expected:
         raise ValueError(f"{path} is damaged: its checksum is not that of its contents; get the file again")

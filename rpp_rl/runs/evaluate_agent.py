@@ -2,13 +2,14 @@
 
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
-from rpp_rl.agents import TrainedAgent, registry
+from rpp_rl.agents import TrainedAgent, load_agent, registry
 from rpp_rl.agents.card import reproduces
 from rpp_rl.io.border import user_input
 from rpp_rl.runs.environments import environment_of, make_vec_env
@@ -76,7 +77,7 @@ class AgentEvaluation:
 
 
 def evaluate(
-    agent: TrainedAgent,
+    agent: TrainedAgent | str | Path,
     env_id: str | None = None,
     env_kwargs: dict[str, Any] | None = None,
     *,
@@ -87,7 +88,7 @@ def evaluate(
     """Play episodes, and measure the policy's symmetry on the states met.
 
     Args:
-        agent: The agent.
+        agent: The agent, or what `rpp_rl.load_agent` takes.
         env_id: The environment; absent for the one that the agent was trained in.
         env_kwargs: Arguments of the environment; for the agent's own one they override those of its training.
         n_episodes: Number of episodes.
@@ -97,6 +98,8 @@ def evaluate(
     Raises:
         UserError: If the environment cannot be made or is not one that the agent fits.
     """
+    if not isinstance(agent, TrainedAgent):
+        agent = load_agent(agent)
     env_id, env_kwargs = environment_of(agent, env_id, env_kwargs or {})
     visited: list[np.ndarray] = []
 

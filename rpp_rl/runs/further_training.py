@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from rpp_rl.agents import TrainedAgent
-from rpp_rl.agents.agent_file import policy_kwargs
-from rpp_rl.agents.checked_policy import POLICY_TYPES
+from rpp_rl.agents.checked_policy import POLICY_TYPES, policy_kwargs
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.runs.environments import environment_of
-from rpp_rl.sac import RPPSAC, RPPSACPolicy
+from rpp_rl.sac import RPPSACPolicy
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import MACHINE_SETTINGS
 
@@ -48,21 +45,6 @@ def continued_settings(flags: Mapping[str, Any], agent: TrainedAgent) -> SACConf
         raise UserError(f"the agent has made {agent.n_steps} steps already; give more with -n to go on")
     _require_networks(agent, config)
     return config
-
-
-def take_over(agent: RPPSAC, source: TrainedAgent) -> None:
-    """Give a fresh agent the networks, the temperature and the step counter of a trained one.
-
-    The agent fills ``learning_starts`` transitions into the fresh buffer by its own policy before its first update: one
-    on a few neighbouring states would undo what it has learned.
-    """
-    agent.policy.load_state_dict(source.policy.state_dict())
-    if agent.log_ent_coef is not None and source.log_ent_coef is not None:
-        with torch.no_grad():
-            agent.log_ent_coef.fill_(source.log_ent_coef)
-    agent.num_timesteps = source.n_steps
-    agent.learning_starts += source.n_steps
-    agent.acts_from_start = True
 
 
 def _require_networks(agent: TrainedAgent, config: SACConfig) -> None:

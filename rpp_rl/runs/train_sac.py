@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.vec_env import VecEnv
 
 from rpp_rl.agents import TrainedAgent, registry
+from rpp_rl.agents.trained_agent import take_over
 from rpp_rl.derive import check_robot
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
@@ -21,7 +22,6 @@ from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, sav
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
 from rpp_rl.runs.environments import derived_seed, make_env, make_vec_env, prepare_torch, specification
 from rpp_rl.runs.finite_env import FiniteVecEnv
-from rpp_rl.runs.further_training import take_over
 from rpp_rl.runs.training_state import restore_training
 from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
 from rpp_rl.sac.config import SACConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
@@ -19,11 +19,9 @@ from rpp_rl.nn.products import fast_products
 from rpp_rl.sac import adam
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.group_action import Images
+from rpp_rl.sac.learner import Learner
 from rpp_rl.sac.networks import RPPCritic
 from rpp_rl.sac.squashed import SquashedSample
-
-if TYPE_CHECKING:
-    from rpp_rl.sac.sac import RPPSAC
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
 
@@ -57,7 +55,7 @@ class FastUpdate:
         numbers: In place of the agent's own: what a step that is captured reads when it is replayed.
     """
 
-    def __init__(self, agent: RPPSAC) -> None:
+    def __init__(self, agent: Learner) -> None:
         self.agent, self.policy = agent, agent.policy
         self.actor, self.critic = agent.actor, agent.critic
         self.target = cast(RPPCritic, agent.policy.critic_target)

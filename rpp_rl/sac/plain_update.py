@@ -1,8 +1,11 @@
-"""The update of SAC as its formulas stand in the paper: the readable reference of `rpp_rl.sac.fast_update`."""
+"""The update of SAC as its formulas stand in the paper, with losses that can be overridden.
+
+It is the reference of `rpp_rl.sac.fast_update`, and what an agent with a loss of its own learns by.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -12,12 +15,10 @@ from torch import Tensor, nn
 from rpp_rl.nn import Prior, merge
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.group_action import Images
-
-if TYPE_CHECKING:
-    from rpp_rl.sac.sac import RPPSAC
+from rpp_rl.sac.learner import Learner
 
 
-def plain_update(agent: RPPSAC, batch: ReplayBufferSamples, *, with_actor: bool = True) -> dict[str, Tensor]:
+def plain_update(agent: Learner, batch: ReplayBufferSamples, *, with_actor: bool = True) -> dict[str, Tensor]:
     """One gradient step of the temperature, the critics and the actor (arXiv:1812.05905); returns their losses.
 
     Args:
@@ -29,27 +30,26 @@ def plain_update(agent: RPPSAC, batch: ReplayBufferSamples, *, with_actor: bool 
         cast(RPPFeatures, network.features_extractor).update(batch.observations)
     if not with_actor:
         ent_coef = agent.ent_coef_tensor if agent.log_ent_coef is None else agent.log_ent_coef.detach().exp()
-        critic_loss = _critic_loss(agent, batch, ent_coef)
-        _step(agent, agent.critic, critic_loss, agent.critic_prior)
-        return {"critic_loss": critic_loss.detach()}
+        errors = agent.critic_loss(batch, ent_coef)
+        _step(agent, agent.critic, errors, agent.critic_prior)
+        return {"critic_loss": errors.detach()}
     images = agent.group_action.images(batch.observations) if agent.mirror_loss else None
     actions_pi, log_prob = agent.actor.action_log_prob(batch.observations)
     log_prob = log_prob.reshape(-1, 1)
     ent_coef, losses = _step_ent_coef(agent, log_prob.detach())
-    critic_loss = _critic_loss(agent, batch, ent_coef)
-    _step(agent, agent.critic, critic_loss, agent.critic_prior)
-    q_values = torch.cat(agent.critic(batch.observations, actions_pi), dim=1)
-    actor_loss = (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
-    loss = actor_loss
+    errors = agent.critic_loss(batch, ent_coef)
+    _step(agent, agent.critic, errors, agent.critic_prior)
+    values = agent.actor_loss(batch, actions_pi, log_prob, ent_coef)
+    loss = values
     if images is not None:
         losses["mirror_loss"] = _mirror_loss(agent, batch, images)
-        loss = actor_loss + agent.mirror_loss * losses["mirror_loss"]
+        loss = values + agent.mirror_loss * losses["mirror_loss"]
     _step(agent, agent.actor, loss, agent.actor_prior)
-    losses |= {"critic_loss": critic_loss, "actor_loss": actor_loss, "ent_coef": ent_coef}
+    losses |= {"critic_loss": errors, "actor_loss": values, "ent_coef": ent_coef}
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-def _mirror_loss(agent: RPPSAC, batch: ReplayBufferSamples, images: Images) -> Float[Tensor, ""]:
+def _mirror_loss(agent: Learner, batch: ReplayBufferSamples, images: Images) -> Float[Tensor, ""]:
     """How far the mean action is from being equivariant (Yu, Turk & Liu 2018, arXiv:1801.08093)."""
     actions, of_images = (
         torch.tanh(agent.actor.get_action_dist_params(obs)[0]) for obs in (batch.observations, images.observations)
@@ -58,7 +58,7 @@ def _mirror_loss(agent: RPPSAC, batch: ReplayBufferSamples, images: Images) -> F
 
 
 @torch.no_grad()
-def plain_follow_critic(agent: RPPSAC) -> None:
+def plain_follow_critic(agent: Learner) -> None:
     """Move the target critics towards the critics by Polyak averaging."""
     target = agent.policy.critic_target
     for slow, fast in zip(target.parameters(), merge(agent.critic.q_ensemble).parameters(), strict=True):
@@ -67,7 +67,7 @@ def plain_follow_critic(agent: RPPSAC) -> None:
         slow.copy_(fast)
 
 
-def _critic_loss(agent: RPPSAC, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
+def critic_loss(agent: Learner, batch: ReplayBufferSamples, ent_coef: Tensor) -> Float[Tensor, ""]:
     """Half the mean squared error of the soft Bellman equation, summed over the critics."""
     discounts = agent.gamma if batch.discounts is None else batch.discounts
     with torch.no_grad():
@@ -79,7 +79,19 @@ def _critic_loss(agent: RPPSAC, batch: ReplayBufferSamples, ent_coef: Tensor) ->
     return 0.5 * torch.stack([nn.functional.mse_loss(q, targets) for q in q_values]).sum()
 
 
-def _step_ent_coef(agent: RPPSAC, log_prob: Float[Tensor, "batch 1"]) -> tuple[Tensor, dict[str, Tensor]]:
+def actor_loss(
+    agent: Learner,
+    batch: ReplayBufferSamples,
+    actions: Float[Tensor, "batch action"],
+    log_prob: Float[Tensor, "batch 1"],
+    ent_coef: Tensor,
+) -> Float[Tensor, ""]:
+    """The mean of α log π - min Q over actions that the actor has drawn."""
+    q_values = torch.cat(agent.critic(batch.observations, actions), dim=1)
+    return (ent_coef * log_prob - q_values.min(dim=1, keepdim=True).values).mean()
+
+
+def _step_ent_coef(agent: Learner, log_prob: Float[Tensor, "batch 1"]) -> tuple[Tensor, dict[str, Tensor]]:
     """The temperature before the step, and the loss of the step when it is learned."""
     if agent.ent_coef_optimizer is None or agent.log_ent_coef is None:
         return agent.ent_coef_tensor, {}
@@ -91,7 +103,7 @@ def _step_ent_coef(agent: RPPSAC, log_prob: Float[Tensor, "batch 1"]) -> tuple[T
     return ent_coef, {"ent_coef_loss": loss.detach()}
 
 
-def _step(agent: RPPSAC, network: Any, loss: Tensor, prior: Prior) -> None:  # noqa: ANN401
+def _step(agent: Learner, network: Any, loss: Tensor, prior: Prior) -> None:  # noqa: ANN401
     """Descend the loss plus the negative log prior per datum."""
     network.optimizer.zero_grad()
     (loss + prior.energy(network) / agent.n_prior_data).backward()

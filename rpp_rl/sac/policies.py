@@ -36,7 +36,7 @@ class RPPSACPolicy(SACPolicy):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         lr_schedule: SB3's learning rate schedule.
-        spec: ``EnvSpec.to_dict()`` of the environment's symmetry; only the mode ``mlp`` works without.
+        spec: The environment's symmetry, an `EnvSpec` or its ``to_dict()``; only the mode ``mlp`` works without.
         mode: ``rpp``: soft prior; ``emlp``: law; ``mlp``: plain networks on the raw observation, as SB3's.
         policy_only: Whether the critics stay plain.
         hidden: Hidden representation: ``regular``, ``uniform`` or an expression such as ``"136*R + 30*V"``.
@@ -62,7 +62,7 @@ class RPPSACPolicy(SACPolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         *,
-        spec: Mapping[str, Any] | None = None,
+        spec: EnvSpec | Mapping[str, Any] | None = None,
         mode: Mode = "rpp",
         policy_only: bool = False,
         hidden: str = "regular",
@@ -87,10 +87,10 @@ class RPPSACPolicy(SACPolicy):
                 f"expected vectors, got images {observation_space.shape}, which these networks would take unscaled; "
                 "use SB3's own SAC, or a wrapper that makes features of them"
             )
+        if isinstance(spec, EnvSpec):
+            spec = spec.to_dict()
         if spec is None and mode != "mlp":
-            raise ValueError(
-                f"mode {mode!r} needs policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
-            )
+            raise ValueError(f"mode {mode!r} needs policy_kwargs['spec'], for example rpp_rl.load_spec('Ant-v4')")
         self.symmetry = None if spec is None else EnvSpec.from_dict(spec)
         if self.symmetry is not None:
             self.symmetry.check_spaces(observation_space, action_space)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import pathlib
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ from torch import Tensor
 from torch.optim import Adam, AdamW
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Prior, residual_decay
+from rpp_rl.nn import Mode, Prior, residual_decay
+from rpp_rl.sac import plain_update
+from rpp_rl.sac.arguments import policy_and_env, with_symmetry
 from rpp_rl.sac.captured import CapturedUpdate
 from rpp_rl.sac.fast_update import FastUpdate
 from rpp_rl.sac.group_action import GroupAction
@@ -34,6 +37,8 @@ REWARD_ERROR = 0.3
 UNKNOWN_ERROR = 1.0
 """What a symmetry counts as that nobody has measured."""
 
+Update = Literal["auto", "plain"]
+
 
 class RPPSAC(SAC):
     """SAC with residual pathway priors; every feature of SB3's ``SAC`` but gSDE works as there.
@@ -44,8 +49,11 @@ class RPPSAC(SAC):
     ``prior_n_data`` fixes that number.
 
     Args:
-        policy: ``"RPPPolicy"``.
+        policy: ``"RPPPolicy"``; or the environment, in place of ``env``, as in ``RPPSAC("Ant-v4", spec="D4")``.
         env: The environment, or its id.
+        spec: The symmetry: an `EnvSpec`, the name of one of the environment's groups, or the path of a YAML file.
+            Absent for ``policy_kwargs["spec"]``, and without that for the environment's default group.
+        mode: ``"rpp"``, ``"emlp"`` or ``"mlp"``; absent for that of ``policy_kwargs``.
         actor_residual_decay: Decay of the actor's residual pathway, relative to the learning rate; None for none;
             ``"auto"`` for `rpp_rl.nn.residual_decay` of the specification's measured error, or none where
             ``actor_residual_var`` is given.
@@ -64,17 +72,23 @@ class RPPSAC(SAC):
         max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
         compile: Whether updates on a GPU are captured as one graph, with a copy of the replay buffer there; where that
             fails there is one warning and the updates go on without. On a CPU it changes nothing.
+        update: ``"auto"`` learns by the fast update, which equals the formulas up to rounding, where the losses are
+            those of this class, and by the plain one where a subclass overrides `critic_loss` or `actor_loss`;
+            ``"plain"`` always learns by the plain one.
         policy_kwargs: Those of `RPPSACPolicy`.
         kwargs: Passed on to ``stable_baselines3.SAC``.
 
     Raises:
-        ValueError: If a setting is out of its range, a group is needed and missing, the policy is not built of RPP
-            layers, or observations are normalised by ``VecNormalize``.
+        ValueError: If a setting is out of its range or unknown, a group is needed and missing, the policy is not built
+            of RPP layers, or observations are normalised by ``VecNormalize``.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**SAC.policy_aliases, "RPPPolicy": RPPSACPolicy}
     acts_from_start: bool = False
     """Whether the policy acts before the first update too, and not chance; so it should if it is trained already."""
+
+    update: Update = "auto"
+    """How it learns; agents that were saved before there was a choice have this one."""
 
     policy: RPPSACPolicy  # pyright: ignore[reportIncompatibleVariableOverride]
     actor: RPPActor  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -82,9 +96,11 @@ class RPPSAC(SAC):
 
     def __init__(
         self,
-        policy: str | type[RPPSACPolicy] = "RPPPolicy",
+        policy: str | type[RPPSACPolicy] | GymEnv = "RPPPolicy",
         env: GymEnv | str | None = None,
         *,
+        spec: EnvSpec | str | Path | None = None,
+        mode: Mode | None = None,
         actor_residual_decay: float | Literal["auto"] | None = "auto",
         critic_residual_decay: float | Literal["auto"] | None = "auto",
         policy_delay: int = 1,
@@ -98,6 +114,7 @@ class RPPSAC(SAC):
         prior_n_data: int | None = None,
         max_grad_norm: float | None = None,
         compile: bool = True,
+        update: Update = "auto",
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,  # noqa: ANN401
@@ -106,6 +123,12 @@ class RPPSAC(SAC):
             raise ValueError(f"expected policy_delay >= 1 and mirror_loss >= 0, got {policy_delay} and {mirror_loss}")
         self.policy_delay, self.scale_rewards = policy_delay, scale_rewards
         self.augment, self.mirror_loss = augment, mirror_loss
+        if update not in get_args(Update):
+            raise ValueError(f"update must be one of {', '.join(get_args(Update))}, got {update!r}")
+        policy, env = policy_and_env(policy, env, self.policy_aliases)
+        if _init_setup_model:
+            policy_kwargs = with_symmetry(policy_kwargs, env, spec, mode)
+        self.update = update
         self.actor_equiv_var = actor_equiv_var
         self.actor_residual_var = actor_residual_var
         self.critic_equiv_var = critic_equiv_var
@@ -186,8 +209,41 @@ class RPPSAC(SAC):
             self._losses.add(self._step(batch_size, with_actor=with_actor, follow=follow))
         self._n_updates += gradient_steps
 
+    def critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Tensor:
+        """The loss that the critics descend, without the prior: half the mean squared error of the Bellman equation.
+
+        Override it, or `actor_loss`, for a loss of your own; the agent learns by the plain update then.
+
+        Args:
+            batch: Transitions.
+            ent_coef: The temperature α.
+        """
+        return plain_update.critic_loss(self, batch, ent_coef)
+
+    def actor_loss(self, batch: ReplayBufferSamples, actions: Tensor, log_prob: Tensor, ent_coef: Tensor) -> Tensor:
+        """The loss that the actor descends, without the prior: the mean of α log π - min Q.
+
+        Args:
+            batch: Transitions.
+            actions: Actions that the actor has drawn for ``batch.observations``, in [-1, 1], ``(batch, action)``.
+            log_prob: Their log probability densities, ``(batch, 1)``.
+            ent_coef: The temperature α.
+        """
+        return plain_update.actor_loss(self, batch, actions, log_prob, ent_coef)
+
+    @property
+    def learns_fast(self) -> bool:
+        """Whether it learns by the fast update, which knows no other losses than those of this class."""
+        losses = type(self).critic_loss, type(self).actor_loss
+        return self.update == "auto" and losses == (RPPSAC.critic_loss, RPPSAC.actor_loss)
+
     def _step(self, batch_size: int, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         """One gradient step of the critics, and of policy and target critics if asked for; returns the losses."""
+        if not self.learns_fast:
+            losses = plain_update.plain_update(self, self._sample(batch_size), with_actor=with_actor)
+            if follow:
+                plain_update.plain_follow_critic(self)
+            return losses
         update = self._fast_update
         captured = self._captured_update(update, batch_size)
         losses = None if captured is None else captured(with_actor=with_actor, follow=follow)

@@ -13,12 +13,12 @@ from stable_baselines3.common.logger import configure
 
 from rpp_rl.agents import load_agent, registry, save_agent
 from rpp_rl.agents.card import evaluation_record, reproduces, to_markdown
+from rpp_rl.agents.trained_agent import take_over
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.list_agents import main as list_agents
 from rpp_rl.cli.pack_agent import main as pack_agent
 from rpp_rl.cli.train_sac import main as train_sac
 from rpp_rl.io.run_folder import RunFolder
-from rpp_rl.runs.further_training import take_over
 from rpp_rl.sac import RPPSAC
 
 pytestmark = pytest.mark.mujoco

@@ -17,11 +17,23 @@ def plan(tmp_path):
     return plan
 
 
-def test_what_does_not_fit_an_environment_is_said_at_once_and_nothing_is_started(plan, refused, tmp_path):
+@pytest.fixture
+def all_mistakes(capsys):
+    """Runs the command, which has to refuse everything at once, and returns what it printed."""
+
+    def all_mistakes(flags):
+        assert main(list(map(str, flags))) == 2
+        *lines, last = capsys.readouterr().err.splitlines()
+        assert f"{len(lines)} mistakes, listed above; nothing was started" in last
+        return "\n".join(lines)
+
+    return all_mistakes
+
+
+def test_what_does_not_fit_an_environment_is_said_at_once_and_nothing_is_started(plan, all_mistakes, tmp_path):
     (tmp_path / "out").write_text("a file where a folder should be")
-    line = refused(
-        main,
-        *plan(
+    lines = all_mistakes(
+        plan(
             environments=["Hopper-v5", "Hoper-v5"],
             variants={
                 "a": {"mode": "rpp", "group": "D4"},
@@ -29,15 +41,19 @@ def test_what_does_not_fit_an_environment_is_said_at_once_and_nothing_is_started
                 "c": {"device": "cuda:99"},
                 "d": {"env_kwargs": {"wings": 2}},
             },
-        ),
+        )
     )
     for part in ("unknown environment 'Hoper-v5'", "D4", "3*Q", "cuda:99", "wings", "Not a directory"):
-        assert part in line
+        assert part in lines
 
 
-def test_mistakes_of_the_file_come_first(plan, refused):
-    line = refused(main, *plan(seeds=[0, 0], settings={**TINY, "gama": 1}))
-    assert "(1) seeds: 0 given twice; (2) settings: unknown setting 'gama'" in line
+def test_mistakes_of_the_file_come_first(plan, all_mistakes):
+    lines = all_mistakes(plan(seeds=[0, 0], settings={**TINY, "gama": 1}))
+    assert "(1) seeds: 0 given twice\n(2) settings: unknown setting 'gama'" in lines
+
+
+def test_a_single_mistake_is_the_error(plan, refused):
+    assert "seeds: 0 given twice" in refused(main, *plan(seeds=[0, 0]))
 
 
 def test_a_dry_run_prints_the_grid_and_its_cost(plan, tmp_path, capsys):

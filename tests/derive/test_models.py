@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rpp_rl.derive import accepted, chosen, derive, left_out
+from rpp_rl.derive import BareModel, accepted, chosen, derive, left_out, survey
 from rpp_rl.symmetry import Group
 
 pytestmark = pytest.mark.mujoco
@@ -246,3 +246,21 @@ def test_loose_things_follow_the_world(surveyed, step_error):
     swap = element(three, "the world stays; plate stays; box 0 stays; box 1 stays; box 2 stays; box 0 ↔ box 1")
     assert swap.is_exact
     assert not any("box 2 ↔" in f.element.meaning for f in three.findings if f.is_exact)
+
+
+BARE = """<mujoco><worldbody><body name="rod" pos="0 0 1"><freejoint/><geom type="box" size=".3 .1 .1"/>
+<body name="arm" pos=".3 0 0"><joint axis="0 1 0" range="-40 40" limited="true"/><geom type="box" size=".1 .05 .05"/>
+</body></body></worldbody></mujoco>"""
+
+
+def test_a_model_without_ground_and_actuators_gets_them_on_request(tmp_path):
+    path = tmp_path / "rod.xml"
+    path.write_text(BARE)
+    with pytest.raises(ValueError, match="--motors gives every joint a motor"):
+        BareModel(path)
+    floating = survey(BareModel(path, motors=True))
+    assert "there is no ground, nothing stands on anything: --ground adds one" in floating.warnings
+    standing = survey(BareModel(path, motors=True, ground=True))
+    assert not any("ground" in warning for warning in standing.warnings)
+    assert element(standing, "the world mirrors y; rod mirrors y").is_exact
+    assert [atom.owner for atom in standing.action_parts.atoms] == ["motor of joint 1"]
