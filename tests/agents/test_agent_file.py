@@ -147,7 +147,7 @@ def test_a_forged_file_without_a_change_loads(forge):
 
 
 def test_files_of_later_versions_and_of_other_kinds_say_so(forge):
-    with pytest.raises(AgentError, match="has version 2 of the format, this rpp_rl reads up to 1: use a newer one"):
+    with pytest.raises(AgentError, match="has version 3 of the format, this rpp_rl reads up to 2: use a newer one"):
         load_agent(forge(lambda d, t: None, version=VERSION + 1))
 
 

@@ -12,11 +12,16 @@ from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "sac").glob("*.yaml"))
-SECTIONS = [(path, name) for path in FILES for name in load_yaml(path) if name != "default"]
+SECTIONS = [
+    (path, name)
+    for path in FILES
+    for name in (load_yaml(path) if "default" in load_yaml(path) else ["Ant-v4"])
+    if name != "default"
+]
 
 
 def test_there_are_files():
-    assert {path.name for path in FILES} == {"faithful.yaml", "mujoco.yaml"}
+    assert {path.name for path in FILES} == {"base.yaml", "faithful.yaml", "mujoco.yaml", "sb3.yaml"}
 
 
 @pytest.mark.parametrize(("path", "env_id"), SECTIONS, ids=lambda value: getattr(value, "stem", value))
@@ -32,7 +37,9 @@ def test_an_agent_can_be_built_from_every_section(path, env_id):
     assert (model.gamma, model.tau, model.max_grad_norm) == (config.gamma, config.tau, config.max_grad_norm)
     for optimizer in (model.actor.optimizer, model.critic.optimizer):
         assert tuple(optimizer.param_groups[0]["betas"]) == config.optimizer_betas
-    if config.target_entropy != "auto":
+    if config.target_entropy == "half":
+        assert model.target_entropy == -len(envs.action_space.low) / 2
+    elif config.target_entropy != "auto":
         assert model.target_entropy == config.target_entropy
 
 
