@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned
 from rpp_rl.experiments import figures, report
@@ -104,15 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--at",
-        type=int,
+        type=integer(1),
         metavar="STEPS",
         help="compare after so many steps (default: where the shortest finished run ends)",
     )
-    parser.add_argument("--area-from", type=int, default=0, metavar="STEPS", help="area under the curve from here on")
+    parser.add_argument(
+        "--area-from", type=integer(0), default=0, metavar="STEPS", help="area under the curve from here on"
+    )
     parser.add_argument(
         "--panels", nargs="+", choices=figures.PANELS, metavar="NAME", help=f"what to draw: {', '.join(figures.PANELS)}"
     )
     parser.add_argument(
-        "--columns", type=int, default=2, metavar="N", help="panels side by side (default: %(default)s)"
+        "--columns", type=integer(1), default=2, metavar="N", help="panels side by side (default: %(default)s)"
     )
     return parser

@@ -14,7 +14,7 @@ from rpp_rl.experiments.grouping import group_runs
 from rpp_rl.experiments.reading import Note
 
 BASELINES = ("plain", "sac")
-"""Labels of which the first that is there is the baseline, if none is named."""
+"""Beginnings of labels; the first that is there is the baseline, if none is named."""
 DIAGNOSTICS = {"equivariance_error": EQUIVARIANCE, "residual_share": ACTOR_RESIDUAL, "x_displacement": DISPLACEMENT}
 
 
@@ -68,7 +68,7 @@ class Arm:
     final: ndarray | None
 
     def curves(self, metric: str) -> tuple[ndarray, ndarray] | None:
-        """Common steps ``(n,)`` and values ``(n_runs, n)`` of a metric, None if not all runs have logged it."""
+        """Common steps ``(n,)`` and values ``(n_runs, n)`` of a metric, None if the runs have none in common."""
         if not all(metric in run.curves for run in self.runs):
             return None
         return common_steps([run.curves[metric] for run in self.runs], self.end)
@@ -145,14 +145,17 @@ def compare(runs: Sequence[Run], question: Question = Question(), notes: Sequenc
     return Comparison(question, panels, shown, notes)
 
 
-def common_steps(curves: Sequence[Curve], end: int) -> tuple[ndarray, ndarray]:
-    """Steps that all curves cover, and their values there ``(n_curves, n)``, interpolated between their own steps."""
+def common_steps(curves: Sequence[Curve], end: int) -> tuple[ndarray, ndarray] | None:
+    """Steps that all curves cover, and their values there ``(n_curves, n)``, interpolated between their own steps.
+
+    None if there is no such step up to the end: what a curve does not cover is never made up.
+    """
     first = max(int(curve.steps[0]) for curve in curves)
     last = min(end, *(curve.last for curve in curves))
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     steps = steps[(steps >= first) & (steps <= last)]
     if not len(steps):
-        steps = np.array([last])
+        return None
     return steps, np.array([curve.at(steps) for curve in curves])
 
 
@@ -164,8 +167,8 @@ def summary(panel: Panel, question: Question) -> list[dict[str, object]]:
 def overall(comparison: Comparison) -> list[dict[str, object]]:
     """The table over all environments, of the arms that are in each of them; empty for a single environment.
 
-    Returns of different environments are made comparable by dividing them by the mean final return of the baseline; an
-    environment where that is not positive is left out, and is not among ``n_envs``.
+    Returns of different environments are made comparable by dividing them by the mean final return of the baseline,
+    which every row names; an environment where that is not positive is left out, and is not among ``n_envs``.
     """
     scored = [(panel, scale) for panel in comparison.panels if (scale := _scale(panel)) is not None]
     if len(scored) < 2 or len({panel.baseline for panel, _ in scored}) != 1:
@@ -183,7 +186,12 @@ def overall(comparison: Comparison) -> list[dict[str, object]]:
         tasks = [value / scale for value, (_, scale) in zip(known, scored, strict=True)]
         theirs = [final for final in finals[baseline] if final is not None]
         low, high = statistics.interval(tasks, aggregate)
-        row: dict[str, object] = {"arm": label, "n_envs": len(tasks), "n_runs": sum(map(len, tasks))}
+        row: dict[str, object] = {
+            "arm": label,
+            "baseline": baseline,
+            "n_envs": len(tasks),
+            "n_runs": sum(map(len, tasks)),
+        }
         row["score"] = Estimate(float(aggregate(tasks)), float(low), float(high))
         row["improvement"] = UNKNOWN
         if label != baseline:
@@ -218,9 +226,13 @@ def _panel(env_id: str, arms: Mapping[str, list[Run]], question: Question) -> tu
     kept: dict[str, Arm] = {}
     notes: list[Note] = []
     for label in sorted(arms):
-        runs = [run for run in arms[label] if run.finished or run.returns.last >= end]
+        begun = [run for run in arms[label] if run.returns.steps[0] <= end]
+        runs = [run for run in begun if run.finished or run.returns.last >= end]
         for run in arms[label]:
-            if run not in runs:
+            if run not in begun:
+                reason = f"left out, its first evaluation is at {run.returns.steps[0]} steps and others end at {end}"
+                notes.append(Note(run.path or Path(), reason))
+            elif run not in runs:
                 of = "" if run.n_timesteps is None else f" of {run.n_timesteps}"
                 reason = f"left out, it has made {run.returns.last}{of} steps and others {end}; --at compares earlier"
                 notes.append(Note(run.path or Path(), reason))
@@ -238,7 +250,8 @@ def _panel(env_id: str, arms: Mapping[str, list[Run]], question: Question) -> tu
 def _baseline(arms: Mapping[str, Arm], asked: str | None) -> str | None:
     if asked is not None:
         return asked if asked in arms else None
-    plain = [label for name in BASELINES for label in arms if label.lower() == name]
+    # A label may go on with settings, as in "plain, tau=0.01".
+    plain = [label for name in BASELINES for label in arms if label.lower().split(",")[0] == name]
     return plain[0] if plain else next(iter(arms))
 
 
@@ -259,7 +272,7 @@ def _row(panel: Panel, arm: Arm, question: Question) -> dict[str, object]:
     row["improvement"] = _improvement(arm, panel)
     for name, metric in DIAGNOSTICS.items():
         row[name] = UNKNOWN
-        if all(metric in run.curves for run in arm.runs):
+        if all(metric in run.curves and run.curves[metric].steps[0] <= panel.end for run in arm.runs):
             last = np.array([_late_mean(run.curves[metric].until(panel.end)) for run in arm.runs])
             row[name] = _estimate(last, aggregate)
     return row
@@ -287,7 +300,7 @@ def _area(arm: Arm, end: int, question: Question) -> Estimate:
 
 def _arrival(arm: Arm, panel: Panel) -> Estimate:
     """The median over the runs of the first step at the threshold: it exists although some runs never arrive."""
-    if panel.threshold is None:
+    if panel.threshold is None or any(run.returns.steps[0] > arm.end for run in arm.runs):
         return UNKNOWN
     arrivals = [
         statistics.steps_to(panel.threshold, curve.steps, curve.values[None])[0]
@@ -297,7 +310,7 @@ def _arrival(arm: Arm, panel: Panel) -> Estimate:
 
 
 def _middle(tasks: statistics.Tasks, axis: int = 0) -> ndarray:
-    """The lower median, which is a step at which a run has arrived and no mean of a step and infinity."""
+    """The upper median, which is a step at which a run has arrived and no mean of a step and infinity."""
     return np.quantile(tasks[0], 0.5, axis=axis, method="higher")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ def write_csv(runs: Iterable[tuple[str, Run]], path: Path) -> None:
     for name, run in runs:
         for metric, curve in sorted(run.curves.items()):
             for step, value in zip(curve.steps, curve.values, strict=True):
-                writer.writerow((name, run.env_id, run.seed, metric, int(step), f"{value:.6g}"))
+                writer.writerow((name, run.env_id, run.seed, metric, int(step), repr(float(value))))
     with replacing(path) as file:
         file.write(text.getvalue().encode())
 
@@ -138,10 +139,18 @@ def read_csv(path: Path) -> list[Run]:
         raise ValueError(f"{path} is no CSV file: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    _require_returns(points, path)
     return [
         Run(env_id, seed, {metric: Curve.of(curve) for metric, curve in curves.items()}, name=name, path=path)
         for (name, env_id, seed), curves in points.items()
     ]
+
+
+def _require_returns(points: Mapping[tuple[str, str, int], Mapping[str, object]], path: Path) -> None:
+    """Refuse a run without the metric by which runs are compared."""
+    for (name, env_id, seed), curves in points.items():
+        if RETURN not in curves:
+            raise ValueError(f"{path}: {name}, {env_id}, seed {seed} has no {RETURN}, only {', '.join(sorted(curves))}")
 
 
 def _add(row: Sequence[str], points: dict[tuple[str, str, int], dict[str, dict[int, float]]], line: int) -> None:
@@ -153,6 +162,8 @@ def _add(row: Sequence[str], points: dict[tuple[str, str, int], dict[str, dict[i
         key, at, number = (name, env_id, int(float(seed))), int(float(step)), float(value)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"line {line}: {error}") from error
+    if metric == RETURN and not math.isfinite(number):
+        raise ValueError(f"line {line}: expected a finite return, got {value}")
     curve = points.setdefault(key, {}).setdefault(metric, {})
     if at in curve:
         raise ValueError(f"line {line}: {name}, {env_id}, seed {seed} has {metric} at step {at} twice")

@@ -18,6 +18,7 @@ from rpp_rl.experiments import statistics
 from rpp_rl.experiments.comparison import Arm, Comparison, Panel
 from rpp_rl.experiments.curves import ACTOR_RESIDUAL, CRITIC_RESIDUAL, DISPLACEMENT, EQUIVARIANCE, RETURN, in_short
 from rpp_rl.io.atomic import replacing
+from rpp_rl.io.border import UserError
 from rpp_rl.io.extras import need
 
 if TYPE_CHECKING:
@@ -82,12 +83,14 @@ def draw(comparison: Comparison, panels: Sequence[str], n_columns: int = 2) -> F
         n_columns: Panels side by side.
 
     Raises:
-        UserError: If matplotlib is not installed.
+        UserError: If matplotlib is not installed, or no run has logged what is to be drawn.
     """
     matplotlib = need("matplotlib", "plot")
     from matplotlib.figure import Figure
 
     cells = [(panel, name) for name in panels for panel in comparison.panels if _has(panel, name)]
+    if not cells:
+        raise UserError(f"there is nothing to draw: no arm has {' or '.join(panels)} in all of its runs")
     n_columns = min(n_columns, len(cells))
     n_rows = -(-len(cells) // n_columns)
     style = styles(comparison.labels)

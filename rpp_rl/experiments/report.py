@@ -36,7 +36,7 @@ def overall_table(comparison: Comparison) -> list[list[str]]:
     rows = overall(comparison)
     if not rows:
         return []
-    baseline = next(panel.baseline for panel in comparison.panels if panel.baseline)
+    baseline = rows[0]["baseline"]
     title = statistics.TITLES[comparison.question.aggregate]
     head = ["arm", "environments", "runs", f"{title} return / {baseline}'s", f"P(better than {baseline})"]
     return [

@@ -64,6 +64,8 @@ def test_arms_can_be_renamed_and_panels_chosen(runs, tmp_path, capsys):
         (["logs", "--label", "x", "y"], "no arm is called 'x'"),
         (["logs", "-o", "nowhere/a.png"], "nowhere/a.png"),
         (["logs/mlp_model"], "there is no run to compare"),
+        (["logs", "-o", "a.png", "--panels", "displacement"], "nothing to draw: no arm has displacement"),
+        (["logs", "--at", "10"], "its first evaluation is at 10000 steps"),
     ],
 )
 def test_mistakes_end_in_one_line(runs, refused, monkeypatch, flags, reason):

@@ -10,7 +10,7 @@ from rpp_rl.experiments.comparison import Question, compare, overall, summary
 from rpp_rl.experiments.curves import EQUIVARIANCE, RETURN, Curve, Run
 from rpp_rl.experiments.grouping import group_runs
 from rpp_rl.experiments.reading import read_all
-from rpp_rl.experiments.report import differences, table, to_dict
+from rpp_rl.experiments.report import differences, overall_table, table, to_dict
 
 
 def arms_below(path):
@@ -216,3 +216,50 @@ def test_the_table_and_the_plain_values_agree(tmp_path):
     assert [arm["steps_to_threshold"]["value"] for arm in arms] == [100_000, "never"]
     assert [arm["final"]["value"] for arm in arms] == [10, 5]
     assert arms[0]["improvement"]["value"] is None
+
+
+def test_an_arm_is_not_compared_before_its_first_evaluation(tmp_path):
+    """Its first return would otherwise stand for what it never showed at that step."""
+    make_run(tmp_path / "short", mode="mlp", n_evaluations=1)
+    make_run(tmp_path / "rare", mode="rpp")
+    rare = read_all([tmp_path / "rare"])[0][0]
+    late = Run("Hopper-v5", 0, {RETURN: Curve.of({50_000: 9.0})}, rare.settings, path=rare.path)
+    comparison = compare([*read_all([tmp_path / "short"])[0], late])
+    assert comparison.panels[0].arms.keys() == {"plain"}
+    assert "its first evaluation is at 50000 steps and others end at 10000" in comparison.notes[0].reason
+    with pytest.raises(ValueError, match=r"no run to compare(.|\n)*its first evaluation is at 10000"):
+        compare(read_all([tmp_path])[0], Question(at=10))
+
+
+def test_a_metric_that_begins_after_the_comparison_is_unknown(tmp_path):
+    make_run(tmp_path / "a", scalars={f"{EQUIVARIANCE}/g": {50_000: 0.1, 90_000: 0.3}})
+    comparison = compare(read_all([tmp_path])[0], Question(at=20_000))
+    (row,) = summary(comparison.panels[0], comparison.question)
+    assert np.isnan(row["equivariance_error"].value)
+    assert comparison.panels[0].arms["plain"].curves(EQUIVARIANCE) is None
+
+
+def test_runs_that_have_no_step_in_common_have_no_curve_and_no_arrival():
+    runs = [Run("Ant-v4", seed, {RETURN: Curve.of({at: 1.0, at + 10: 2.0})}) for seed, at in ((0, 10), (1, 40))]
+    comparison = compare(runs, Question(at=60, threshold=1.0))
+    (row,) = summary(comparison.panels[0], comparison.question)
+    assert comparison.panels[0].arms["runs"].curves(RETURN) is None
+    assert np.isnan([row[name].value for name in ("final", "area", "steps_to_threshold")]).all()
+
+
+def test_the_plain_arm_is_the_baseline_whatever_follows_in_its_label(tmp_path):
+    for mode in ("emlp", "mlp"):
+        for tau in (0.01, 0.02):
+            make_run(tmp_path / f"{mode}{tau}", mode=mode, tau=tau)
+    panel = compare(read_all([tmp_path])[0]).panels[0]
+    assert panel.baseline == "plain, tau=0.01"
+    assert "emlp, tau=0.01" in panel.arms
+
+
+def test_the_table_over_environments_names_the_arm_that_is_its_unit():
+    """Where the first environment has another baseline and cannot be counted."""
+    runs = [Run("A-v0", 0, {RETURN: Curve.of({1: -1.0})}, name="rpp")]
+    runs += [
+        Run(env, 0, {RETURN: Curve.of({1: 2.0})}, name=arm) for env in ("B-v0", "C-v0") for arm in ("plain", "rpp")
+    ]
+    assert overall_table(compare(runs))[0][3:] == ["mean return / plain's", "P(better than plain)"]

@@ -162,7 +162,7 @@ def test_the_arm_of_an_experiment_is_known_by_name(tmp_path):
 
 
 def test_csv_files_keep_every_number(tmp_path):
-    curves = {RETURN: Curve.of({10: 1.5, 20: -2.25}), EQUIVARIANCE: Curve.of({5: 0.125})}
+    curves = {RETURN: Curve.of({10: 1.5, 20: 0.1 + 0.2}), EQUIVARIANCE: Curve.of({5: 0.125})}
     write_csv([("a, b", Run("Ant-v4", 4, curves))], tmp_path / "x.csv")
     (run,) = read_csv(tmp_path / "x.csv")
     assert (run.name, run.env_id, run.seed) == ("a, b", "Ant-v4", 4)
@@ -177,6 +177,8 @@ def test_csv_files_keep_every_number(tmp_path):
         ("a,Ant-v4,0,eval/mean_reward,10,1.0", "twice"),
         ("a,Ant-v4,0,eval/mean_reward,20", "expected 6 fields"),
         ("a,Ant-v4,x,eval/mean_reward,20,1.0", "line 3"),
+        ("a,Ant-v4,0,eval/mean_reward,20,nan", "line 3: expected a finite return, got nan"),
+        ("b,Ant-v4,0,train/loss,20,1.0", "b, Ant-v4, seed 0 has no eval/mean_reward, only train/loss"),
     ],
 )
 def test_a_damaged_csv_file_is_refused(tmp_path, line, reason):
