@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -42,6 +42,9 @@ class Settings:
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
+
+    config_folder: ClassVar[str]
+    """The folder of `configs/` that holds such settings, if any are shipped."""
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -14,6 +14,7 @@ from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Kind, Settings, merged_settings, parse_yaml
+from rpp_rl.shipped_configs import config_file, shipped
 
 FLAGS = {
     "env": ("--env",),
@@ -161,7 +162,9 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: M
     for field in dataclasses.fields(kind):
         if field.name in flags:
             _add_flag(parser, field, flags[field.name])
-    parser.add_argument("-conf", "--conf-file", type=Path, metavar="FILE", help="YAML file of settings")
+    names = ", ".join(shipped(kind.config_folder))
+    help_text = f"settings that come with the package ({names}), or a YAML file" if names else "YAML file of settings"
+    parser.add_argument("-conf", "--conf-file", metavar="NAME", help=help_text)
     parser.add_argument(
         "-params",
         "--hyperparams",
@@ -221,7 +224,10 @@ def settings_from(
                 f"only {', '.join(sorted(resumable))} can"
             )
     with user_input(ValueError):
-        return merged_settings(kind, flags, args.conf_file if folder is None else folder.config)
+        if folder is not None:
+            return merged_settings(kind, flags, folder.config)
+        path = config_file(args.conf_file, kind.config_folder) if args.conf_file else None
+        return merged_settings(kind, flags, path)
 
 
 def add_env_kwargs(parser: argparse.ArgumentParser) -> None:

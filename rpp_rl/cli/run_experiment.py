@@ -17,7 +17,8 @@ from rpp_rl.experiments.plan import Plan, PlanError, read_plan, require_writable
 from rpp_rl.experiments.ray_cluster import RayCluster
 from rpp_rl.experiments.scheduling import Driver, Member, by_state, members_of
 from rpp_rl.experiments.slurm import Slurm
-from rpp_rl.io.border import UserError
+from rpp_rl.io.border import UserError, user_input
+from rpp_rl.shipped_configs import config_file, shipped
 
 FAILED = 1
 
@@ -26,10 +27,12 @@ FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is left of the experiment, and return the status for the shell."""
     args = _parser().parse_args(argv)
+    with user_input(ValueError):
+        path = config_file(args.conf_file, "experiments")
     try:
-        plan = read_plan(args.conf_file)
+        plan = read_plan(path)
     except PlanError as error:
-        raise _all_of(args.conf_file, error.mistakes) from error
+        raise _all_of(path, error.mistakes) from error
     folder = (args.log_folder / plan.name).resolve()
     if args.status:
         _print_rows(progress.run_rows(members_of(plan, folder)))
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         mistakes.append(f"{error.filename}: {error.strerror}")
     if mistakes:
-        raise _all_of(args.conf_file, mistakes)
+        raise _all_of(path, mistakes)
     if args.dry_run:
         _print_plan(plan, folder, args.workers, sizes)
         return 0
@@ -115,7 +118,11 @@ def _parser() -> argparse.ArgumentParser:
         "the same command always completes the experiment.",
     )
     parser.add_argument(
-        "-conf", "--conf-file", type=Path, required=True, metavar="FILE", help="YAML file of the experiment"
+        "-conf",
+        "--conf-file",
+        required=True,
+        metavar="NAME",
+        help=f"the experiment: one that comes with the package ({', '.join(shipped('experiments'))}), or a YAML file",
     )
     parser.add_argument(
         "-f",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rpp_rl.settings import Settings, setting
 
@@ -16,6 +16,8 @@ class ModelConfig(Settings):
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
+
+    config_folder: ClassVar[str] = "model"
 
     env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
     buffer: str | None = setting(

@@ -1,7 +1,7 @@
 """What an experiment consists of: variants x environments x seeds, read from a YAML file and checked as a whole.
 
     kind: sac                       # or model; sac if absent
-    conf: ../sac/base.yaml          # a file as ``train-sac -conf`` reads it, beside this one
+    conf: base                      # a name or a file as ``train-sac -conf`` takes it, files beside this one
     seeds: 5                        # 0 to 4, or a list
     settings: {n_timesteps: 300000} # of every run
     environments:                   # a list of ids, or settings by id
@@ -10,7 +10,7 @@
     variants:
       plain: {mode: mlp}
       rpp: {mode: rpp, environments: {Ant-v4: {group: D4}, Walker2d-v5: null}}
-      paper: {mode: rpp, conf: ../sac/faithful.yaml}
+      paper: {mode: rpp, conf: faithful}
     end_early: {at: 120000, below: 0.5, of: plain}
 
 Of two settings of one name the later one in this list holds: of the file ``conf``, of every run, of the environment, of
@@ -31,6 +31,7 @@ from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.border import UserError
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Settings, load_yaml, nearest, settings_for
+from rpp_rl.shipped_configs import config_file
 
 KINDS: dict[str, Any] = {"sac": SACConfig, "model": ModelConfig}
 KEYS = ("kind", "conf", "seeds", "settings", "environments", "variants", "end_early")
@@ -249,8 +250,8 @@ class _Reader:
         """The settings that a file has for an environment."""
         if conf is None:
             return {}
-        path = self.beside / str(conf)
         try:
+            path = config_file(str(conf), self.config.config_folder, self.beside)
             return self._settings(settings_for(self.config, env_id, load_yaml(path), path), str(path))
         except ValueError as error:
             self.mistakes.append(str(error))

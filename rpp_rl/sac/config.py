@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rpp_rl.settings import Settings, merged_settings, setting
 
@@ -19,6 +19,8 @@ class SACConfig(Settings):
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
+
+    config_folder: ClassVar[str] = "sac"
 
     env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
     mode: Literal["mlp", "rpp", "emlp"] = setting(

@@ -1,15 +1,22 @@
 """The files in configs/ and the defaults fit the library that they configure."""
 
+import dataclasses
 import inspect
+import runpy
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from rpp_rl.cli import run_experiment, train_sac
+from rpp_rl.experiments.plan import PlanError, read_plan
 from rpp_rl.runs.environments import make_vec_env, specification
 from rpp_rl.runs.train_sac import AGENT_SETTINGS, POLICY_SETTINGS, build_agent
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
+from rpp_rl.shipped_configs import config_file
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "sac").glob("*.yaml"))
 SECTIONS = [
@@ -58,7 +65,68 @@ def test_every_setting_of_the_agent_reaches_it():
     elsewhere = inspect.getsource(inspect.getmodule(specification)) + source
     unused = [
         name
-        for name in SACConfig.__dataclass_fields__
+        for name in (field.name for field in dataclasses.fields(SACConfig))
         if name not in (*AGENT_SETTINGS, *POLICY_SETTINGS) and f"config.{name}" not in elsewhere
     ]
     assert unused == []
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("base", "base"), ("sb3", "sb3"), ("paper", "faithful"), ("mujoco", "mujoco")]
+)
+def test_shipped_settings_are_found_by_name_from_anywhere(tmp_path, monkeypatch, name, stem):
+    (tmp_path / name).write_text("gamma: 0.5")
+    monkeypatch.chdir(tmp_path)
+    assert config_file(name, "sac") in FILES
+    assert config_file(name, "sac").stem == stem
+    assert config_file(f"./{name}", "sac").read_text() == "gamma: 0.5"
+
+
+def test_a_path_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").write_text("gamma: 0.5")
+    for path in ("own", "missing.yaml", "some/base", str(FILES[0])):
+        assert config_file(path, "sac") == Path(path)
+    assert config_file("some.yaml", "sac", tmp_path) == tmp_path / "some.yaml"
+
+
+@pytest.mark.parametrize(
+    ("main", "given", "known"),
+    [
+        (train_sac.main, ["--env", "Ant-v4", "-conf", "bass"], "known are base, faithful, mujoco, paper, sb3"),
+        (run_experiment.main, ["-conf", "papers"], "known are paper-figures, paper-figures-small, symmetry-pays"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones_in_one_line(main, given, known, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert known in error
+
+
+def test_an_experiment_is_found_by_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_experiment.main(["-conf", "paper-figures-small", "--status"]) == 0
+    assert "Walker2d-v4" in capsys.readouterr().out
+
+
+def test_a_file_of_an_experiment_may_name_shipped_settings(tmp_path):
+    text = "seeds: 1\nenvironments: [Ant-v4]\nvariants: {a: {conf: NAME}}\n"
+    (tmp_path / "x.yaml").write_text(text.replace("NAME", "sb3"))
+    assert read_plan(tmp_path / "x.yaml").jobs[0].settings.learning_starts == 100
+    (tmp_path / "x.yaml").write_text(text.replace("NAME", "sb4"))
+    with pytest.raises(PlanError, match="no settings named 'sb4'; known are base"):
+        read_plan(tmp_path / "x.yaml")
+
+
+def test_the_wheel_holds_them(tmp_path):
+    """Found in the package, once it is installed without the checkout."""
+    root = Path(__file__).parents[2]
+    targets = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["force-include"] == {"configs": "rpp_rl/configs"}
+    package = tmp_path / "rpp_rl"
+    shutil.copytree(root / "configs", package / "configs")
+    shutil.copy(root / "rpp_rl" / "shipped_configs.py", package)
+    found = runpy.run_path(str(package / "shipped_configs.py"))["config_file"]("base", "sac")
+    assert found == package / "configs" / "sac" / "base.yaml"
