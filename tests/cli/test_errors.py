@@ -189,7 +189,7 @@ def test_other_files_are_no_agents(refused, copied, tmp_path):
     assert "is damaged or no safetensors file" in refused(evaluate_agent, text)
     assert "got a zip file of something else" in refused(evaluate_agent, archive)
     assert "it has a policy of stable_baselines3.sac.policies" in refused(evaluate_agent, plain)
-    assert "no such file or folder" in refused(evaluate_agent, tmp_path / "missing.zip")
+    assert "no such file, folder or pretrained agent" in refused(evaluate_agent, tmp_path / "missing.zip")
     assert "is not a run folder" in refused(evaluate_agent, tmp_path)
 
 
