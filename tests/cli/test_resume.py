@@ -122,7 +122,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, tiny, number, vec_env, n_e
     wait_for((folder_path / "evaluations.npz").exists, process)
     os.killpg(process.pid, getattr(signal, number))
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    assert process.returncode == 128 + getattr(signal, number), output
     last = output.splitlines()[-1]
     assert last.startswith("interrupted after")
     assert last.endswith(f"train-sac --resume {folder_path}")
