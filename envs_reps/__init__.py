@@ -26,6 +26,10 @@ MODULES = MappingProxyType(
 """Which module of this package describes an environment; a module is imported when one of its robots is asked for."""
 
 
+WRONG = ("paper-", "placebo-")
+"""What the names of groups begin with that the simulator refutes: the literature's, and those made to be wrong."""
+
+
 def env_ids() -> list[str]:
     """All environments that have a specification."""
     return list(MODULES)
@@ -104,7 +108,8 @@ def dynamics_group(env_id: str) -> str:
         ValueError: If the environment has no specification.
     """
     specs = _specs(env_id)
-    return max((name for name in specs if not name.startswith("paper-")), key=lambda name: _size(specs[name]))
+    right = [name for name in specs if not name.startswith(WRONG)]
+    return max(right, key=lambda name: _size(specs[name]))
 
 
 def _size(spec: EnvSpec) -> float:

@@ -33,12 +33,12 @@ def _layouts(ankles: Rep) -> tuple[Layout, Layout]:
 
 
 EVIDENCE = (
-    Generator("r", f"{QUARTER_TURN}, and the command turns with the legs", True, 4.1e-16, 1.5e-13, 6.7e-15, 0),
-    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 3.3e-16, 9.4e-14, 3.8e-15, 0),
+    Generator("r", f"{QUARTER_TURN}, and the command turns with the legs", True, 6.1e-16, 8.2e-14, 2.0e-12, 0),
+    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 6.9e-16, 1.5e-13, 3.1e-12, 0),
 )
 PLACEBO_EVIDENCE = (
-    Generator("r", "as in D4, with the signs of the ankles left out", False, 0.73, 0.46, 0.47, 711),
-    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 4.6e-16, 1.5e-13, 2.6e-14, 0),
+    Generator("r", "as in D4, with the signs of the ankles left out", False, 0.58, 0.68, 0.96, 132),
+    Generator("f", f"{LEFT_RIGHT}, and in the command", True, 6.9e-16, 1.5e-13, 3.1e-12, 0),
 )
 
 _full = EnvSpec(ENV_ID, "D4", D4, *_layouts(ANKLE_SIGNS), EVIDENCE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
@@ -86,12 +87,17 @@ def read_arrays(
         ValueError: If the file is damaged, of another kind or of a newer version.
         OSError: If it cannot be read.
     """
-    document, entries, start = read_header(path, kind, version)
+    if not path.is_file():
+        raise FileNotFoundError(2, "expected a file", str(path))
+    # Opened once: another file may take its name meanwhile.
+    with path.open("rb") as file:
+        document, entries = read_header(path, file, kind, version)
+        start = file.tell()
+        size = os.fstat(file.fileno()).st_size - start
+        places = list(_places(path, entries, size))
+        # An empty file cannot be mapped.
+        data = np.memmap(file, np.uint8, "r", offset=start, shape=(size,)) if size else np.zeros(0, np.uint8)
     digest = document.pop("sha256", None)
-    size = path.stat().st_size - start
-    places = list(_places(path, entries, size))
-    # An empty file cannot be mapped.
-    data = np.memmap(path, np.uint8, "r", offset=start, shape=(size,)) if size else np.zeros(0, np.uint8)
     if verify and digest != _digest_of(document, entries, data):
         raise ValueError(f"{path} is damaged: its checksum is not that of its contents")
     return document, {

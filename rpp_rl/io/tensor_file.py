@@ -91,23 +91,28 @@ def read_document(path: Path, kind: str, version: int) -> dict[str, Any]:
         ValueError: As `read_weights` does.
         OSError: If the file cannot be read.
     """
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
+    if not path.is_file():
+        raise FileNotFoundError(2, "expected a file", str(path))
+    if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
-    return read_header(path, kind, version)[0]
+    with path.open("rb") as file:
+        return read_header(path, file, kind, version)[0]
 
 
-def read_header(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """The document, what the header says of the tensors, and where in the file their numbers begin.
+def read_header(path: Path, file: BinaryIO, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The document and what the header says of the tensors, whose numbers come next in the file.
+
+    Args:
+        path: What the file is called in errors.
+        file: The file, at its beginning.
+        kind: What it should hold.
+        version: The newest version that is understood.
 
     Raises:
         ValueError: If the header is damaged, or the file of another kind or of a newer version.
         OSError: If the file cannot be read.
     """
-    if not path.is_file():
-        raise FileNotFoundError(2, "expected a file", str(path))
-    with path.open("rb") as file:
-        header = _header(path, file)
-        start = file.tell()
+    header = _header(path, file)
     try:
         document = _parse(header.pop("__metadata__")[KEY])
         found, number = document["kind"], document["version"]
@@ -119,7 +124,7 @@ def read_header(path: Path, kind: str, version: int) -> tuple[dict[str, Any], di
         raise ValueError(
             f"{path} has version {str(number)[:20]} of the format, this rpp_rl reads up to {version}: use a newer one"
         )
-    return document, header, start
+    return document, header
 
 
 def _header(path: Path, file: BinaryIO) -> dict[str, Any]:

@@ -7,6 +7,7 @@ equally often.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import mujoco as mujoco_module
@@ -65,6 +66,9 @@ class AntCommandEnv(MujocoEnv, EzPickle):
         "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
         "render_fps": round(1 / (FRAME_SKIP * TIME_STEP)),
     }
+
+    task_quantities: ClassVar[Mapping[str, str]] = {"command": "command_lin_vel"}
+    """What the task remembers, for ``check-spec``."""
 
     def __init__(
         self,
@@ -131,6 +135,14 @@ class AntCommandEnv(MujocoEnv, EzPickle):
         angle = rng.uniform(-np.pi, np.pi)
         self.command = rng.uniform(*self.speed_range) * np.array([np.cos(angle), np.sin(angle)])
         return self._observation()
+
+    def get_task_state(self) -> dict[str, Float[ndarray, " 2"]]:
+        """What the task remembers beside the simulator."""
+        return {"command": self.command.copy()}
+
+    def set_task_state(self, state: Mapping[str, Float[ndarray, " 2"]]) -> None:
+        """Continue from what `get_task_state` returned."""
+        self.command = np.array(state["command"])
 
     def _observation(self) -> Float[ndarray, " 28"]:
         qpos, qvel = self.data.qpos, self.data.qvel
