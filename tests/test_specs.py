@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import envs_reps
+import rpp_rl.tasks  # noqa: F401 (makes the package's own environments known)
 from rpp_rl.derive import check_robot
 from rpp_rl.envs import EnvSpec, to_rep
 from rpp_rl.symmetry import Element, equivariant_basis, trivial

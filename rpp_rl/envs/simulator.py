@@ -29,6 +29,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeS
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+import rpp_rl.tasks  # noqa: F401 (makes the package's own environments known)
+
 # MuJoCo's functions come from a compiled module that describes no types.
 DISABLE_CONSTRAINTS = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)  # pyright: ignore[reportAttributeAccessIssue]
 UNSTABLE = tuple(

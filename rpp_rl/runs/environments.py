@@ -22,6 +22,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs_reps
+import rpp_rl.tasks  # noqa: F401 (makes the package's own environments known)
 from rpp_rl.agents import TrainedAgent
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.spec_file import read_spec
@@ -30,7 +31,6 @@ from rpp_rl.nn.products import set_strict_float32
 from rpp_rl.runs import env_state
 from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.sac.config import SACConfig
-from rpp_rl.tasks import register_tasks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What asks a run to stop or to save."""
@@ -76,7 +76,6 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
         # A signal may reach all processes of a run; only the main one may act on it, and it still needs this one.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-    register_tasks()
     _check_known(env_id)
     if ":" in env_id and "" not in sys.path:
         sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does

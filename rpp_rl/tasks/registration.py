@@ -1,7 +1,6 @@
-"""Gymnasium's ids of the tasks; Gymnasium itself calls this when it is imported, because the package declares it."""
+"""Gymnasium's ids of the tasks."""
 
-# Not from gymnasium itself, which is half imported when it calls this.
-from gymnasium.envs.registration import register, registry
+import gymnasium as gym
 
 TASKS = {"rpp_rl/AntCommand-v0": "rpp_rl.tasks.ant_command:AntCommandEnv"}
 
@@ -9,5 +8,5 @@ TASKS = {"rpp_rl/AntCommand-v0": "rpp_rl.tasks.ant_command:AntCommandEnv"}
 def register_tasks() -> None:
     """Make the tasks known to Gymnasium, once."""
     for env_id, entry_point in TASKS.items():
-        if env_id not in registry:
-            register(env_id, entry_point, max_episode_steps=1000)
+        if env_id not in gym.registry:
+            gym.register(env_id, entry_point, max_episode_steps=1000)

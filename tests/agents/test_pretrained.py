@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import rpp_rl.tasks  # noqa: F401 (makes the package's own environments known)
 from rpp_rl.agents import load_agent, registry
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.runs.evaluate_agent import evaluate
