@@ -1,13 +1,12 @@
 """Train an agent with the symmetry of its robot as a soft prior, save it, and act with it."""
 
-import envs_reps
-from rpp_rl.sac import RPPSAC, SymmetryCallback
+from rpp_rl import RPPSAC
+from rpp_rl.sac import SymmetryCallback
 
-spec = envs_reps.load("Walker2d-v5")  # the legs change places
-agent = RPPSAC("RPPPolicy", "Walker2d-v5", learning_starts=300, policy_kwargs={"spec": spec.to_dict()})
+agent = RPPSAC("Ant-v4", spec="D4", learning_starts=300)  # quarter turns of the legs, left/right
 agent.learn(500, callback=SymmetryCallback())
-agent.save("walker2d.zip")
+agent.save("ant.zip")
 
-agent = RPPSAC.load("walker2d.zip")
+agent = RPPSAC.load("ant.zip")
 action, _ = agent.predict(agent.observation_space.sample(), deterministic=True)
 print("action", action.round(2))
