@@ -11,7 +11,7 @@ from rpp_rl.cli.errors import INTERRUPTED, command
 from rpp_rl.cli.text import aligned
 from rpp_rl.experiments import progress
 from rpp_rl.experiments.backend import Backend, LocalPool
-from rpp_rl.experiments.checking import mistakes_of
+from rpp_rl.experiments.checking import mistakes_of, unknown_environments
 from rpp_rl.experiments.job_folder import State
 from rpp_rl.experiments.plan import Plan, PlanError, read_plan, require_writable
 from rpp_rl.experiments.ray_cluster import RayCluster
@@ -29,25 +29,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     with user_input(ValueError):
         path = config_file(args.conf_file, "experiments")
+    mistakes: list[str] = []
     try:
         plan = read_plan(path)
     except PlanError as error:
-        raise _all_of(path, error.mistakes) from error
+        plan = error.sound
+        mistakes += error.mistakes
+        if plan.kind == "sac":
+            mistakes += unknown_environments(error.env_ids)
     folder = (args.log_folder / plan.name).resolve()
-    if args.status:
+    if args.status and not mistakes:
         _print_rows(progress.run_rows(members_of(plan, folder)))
         return 0
-    mistakes, sizes = mistakes_of(plan, here=not args.ray and args.slurm is None)
+    # What a mistake of the file has changed is not what the user means.
+    mistakes += [] if mistakes else _conflicts(plan, folder)
+    of_arms, sizes = mistakes_of(plan, here=not args.ray and args.slurm is None)
+    mistakes += of_arms
     try:
         require_writable(folder)
     except OSError as error:
         mistakes.append(f"{error.filename}: {error.strerror}")
     if mistakes:
-        raise _all_of(path, mistakes)
+        raise _all_of(path, list(dict.fromkeys(mistakes)))
     if args.dry_run:
         _print_plan(plan, folder, args.workers, sizes)
         return 0
     return _drive(plan, folder, _backend(args, folder), args.workers)
+
+
+def _conflicts(plan: Plan, folder: Path) -> list[str]:
+    """Arms that were begun with other settings, by the first run of each."""
+    found: dict[tuple[str, str], str] = {}
+    for member in members_of(plan, folder):
+        conflict = member.folder.conflict(member.job)
+        if conflict is not None:
+            found.setdefault((member.job.variant, member.job.env_id), conflict)
+    return list(found.values())
 
 
 def _all_of(path: Path, mistakes: Sequence[str]) -> UserError:

@@ -11,7 +11,7 @@ import envs_reps
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.experiments.plan import Plan
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.runs.environments import check_device, make_vec_env, specification
+from rpp_rl.runs.environments import check_device, check_known, make_vec_env, specification
 from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Settings
@@ -40,6 +40,17 @@ def mistakes_of(plan: Plan, *, here: bool) -> tuple[list[str], dict[str, int]]:
         except (UserError, OSError) as error:
             mistakes[str(error)] = None
     return list(mistakes), sizes
+
+
+def unknown_environments(env_ids: Iterable[str]) -> list[str]:
+    """A mistake for each id that no environment has, whatever the settings of its arms are."""
+    mistakes = []
+    for env_id in env_ids:
+        try:
+            check_known(env_id)
+        except UserError as error:
+            mistakes.append(str(error))
+    return mistakes
 
 
 def _one_per_arm(plan: Plan) -> Iterable[Settings]:

@@ -34,6 +34,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError
 
 LENGTHS = ("n_timesteps", "n_epochs")
+"""Settings that say how long a run is."""
 MAY_DIFFER = {*LENGTHS, "device", "num_threads", "log_folder"}
 """Settings that may change between two starts of an experiment: how far and where."""
 N_LOG_LINES = 8
@@ -68,9 +69,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobFolder:
-    """One run of an experiment on the disk."""
+    """One run of an experiment on the disk.
+
+    Attributes:
+        path: Its folder.
+        wanted: Steps or epochs that the run is to make; None for as many as its file says.
+    """
 
     path: Path
+    wanted: int | None = None
 
     def prepare(self, job: Job, kind: str) -> None:
         """Write what is to be done, unless it is there already.
@@ -82,18 +89,22 @@ class JobFolder:
         settings = {**job.settings.to_dict(), "log_folder": str(self.path)}
         wanted = {"variant": job.variant, "env": job.env_id, "seed": job.seed, "kind": kind}
         wanted["settings"] = settings
-        if (self.path / JOB).exists():
-            changed = self.changes(job)
-            if changed:
-                raise UserError(
-                    f"{self.path} was made with another {' and '.join(changed)}; choose another --log-folder"
-                )
-            if self._read(JOB) == wanted:
-                return
+        conflict = self.conflict(job)
+        if conflict is not None:
+            raise UserError(conflict)
+        if self._read(JOB) == wanted:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.path / "settings.yml") as file:
             file.write(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
         self._write(JOB, wanted)
+
+    def conflict(self, job: Job) -> str | None:
+        """Why a job cannot be made here, None if it can."""
+        changed = self.changes(job) if (self.path / JOB).exists() else []
+        if not changed:
+            return None
+        return f"{self.path} was made with another {' and '.join(changed)}; choose another --log-folder"
 
     def changes(self, job: Job) -> list[str]:
         """The settings in which what is there differs from what is asked for."""
@@ -119,6 +130,8 @@ class JobFolder:
     @property
     def total(self) -> int:
         """Steps or epochs that the run is to make."""
+        if self.wanted is not None:
+            return self.wanted
         return next((int(str(self.settings[name])) for name in LENGTHS if name in self.settings), 0)
 
     @property

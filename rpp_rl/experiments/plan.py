@@ -101,12 +101,14 @@ class PlanError(UserError):
 
     Attributes:
         mistakes: One or more, each in a line.
+        sound: The arms in which there is none, so that they can be checked further.
+        env_ids: All environments, also those without a sound arm.
     """
 
-    def __init__(self, path: Path, mistakes: Sequence[str]) -> None:
+    def __init__(self, path: Path, mistakes: Sequence[str], sound: Plan, env_ids: Sequence[str]) -> None:
         numbered = [f"({k}) {text}" for k, text in enumerate(mistakes, 1)] if len(mistakes) > 1 else mistakes
         super().__init__(f"{path}: {'; '.join(numbered)}")
-        self.mistakes = mistakes
+        self.mistakes, self.sound, self.env_ids = mistakes, sound, env_ids
 
 
 def read_plan(path: Path) -> Plan:
@@ -118,9 +120,10 @@ def read_plan(path: Path) -> Plan:
         OSError: If the file cannot be read.
     """
     data = _load(path)
-    plan, mistakes = _Reader(data, path.parent).plan(path.stem)
-    if mistakes or plan is None:
-        raise PlanError(path, mistakes)
+    reader = _Reader(data, path.parent)
+    plan = reader.plan(path.stem)
+    if reader.mistakes:
+        raise PlanError(path, list(dict.fromkeys(reader.mistakes)), plan, reader.env_ids)
     return plan
 
 
@@ -139,6 +142,7 @@ class _Reader:
     def __init__(self, data: Mapping[str, object], beside: Path) -> None:
         self.data, self.beside = data, beside
         self.mistakes: list[str] = []
+        self.env_ids: list[str] = []
         for key in data:
             if key not in KEYS:
                 self.mistakes.append(f"unknown key {key!r}; {nearest(str(key), KEYS)}")
@@ -149,30 +153,29 @@ class _Reader:
         self.config = KINDS[self.kind]
         self.fields = {field.name for field in dataclasses.fields(self.config)}
 
-    def plan(self, name: str) -> tuple[Plan | None, list[str]]:
-        """The experiment if there is no mistake, and all mistakes."""
-        seeds = self._seeds()
+    def plan(self, name: str) -> Plan:
+        """What is sound of the experiment; all of it if no mistake was collected."""
+        seeds = self._seeds() or [0]
         common = self._settings(self.data.get("settings"), "settings")
         environments = self._environments()
+        self.env_ids = list(environments)
         variants = self._variants(list(environments))
         arms = [
-            (name, env_id, merged)
+            (label, env_id, merged)
             for env_id, of_env in environments.items()
-            for name, variant in variants.items()
+            for label, variant in variants.items()
             if (merged := self._merged(common, of_env, variant, env_id)) is not None
         ]
         valid = [(variant, env_id, s) for variant, env_id, s in arms if self._check(variant, env_id, s)]
         end_early = self._end_early(list(variants))
         if not arms and not self.mistakes:
             self.mistakes.append("no variant has an environment")
-        if self.mistakes:
-            return None, list(dict.fromkeys(self.mistakes))
         jobs = [
             Job(variant, env_id, seed, self.config(**settings, env=env_id, seed=seed))
             for seed in seeds
             for variant, env_id, settings in valid
         ]
-        return Plan(name, self.kind, tuple(jobs), end_early), []
+        return Plan(name, self.kind, tuple(jobs), end_early)
 
     def _check(self, variant: str, env_id: str, settings: dict[str, object]) -> bool:
         try:

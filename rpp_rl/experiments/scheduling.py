@@ -166,7 +166,8 @@ class Driver:
 
 def members_of(plan: Plan, folder: Path) -> list[Member]:
     """All jobs of an experiment and their folders."""
-    return [Member(job, JobFolder(folder / job.folder)) for job in plan.jobs]
+    length = "n_timesteps" if plan.kind == "sac" else "n_epochs"
+    return [Member(job, JobFolder(folder / job.folder, int(getattr(job.settings, length)))) for job in plan.jobs]
 
 
 def by_state(members: Iterable[Member]) -> dict[State, list[Member]]:

@@ -76,7 +76,7 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
         # A signal may reach all processes of a run; only the main one may act on it, and it still needs this one.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-    _check_known(env_id)
+    check_known(env_id)
     if ":" in env_id and "" not in sys.path:
         sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does
     about = f"cannot make {env_id} with {env_kwargs}" if env_kwargs else f"cannot make {env_id}"
@@ -229,8 +229,12 @@ def prepare_torch(device: str, num_threads: int, *, strict_float32: bool) -> Non
     set_strict_float32(strict_float32)
 
 
-def _check_known(env_id: str) -> None:
-    """Refuse an id that is not registered, unless a module is to be imported that may register it."""
+def check_known(env_id: str) -> None:
+    """Refuse an id that is not registered, unless a module is to be imported that may register it.
+
+    Raises:
+        UserError: If so.
+    """
     if ":" in env_id.lstrip(":") or env_id in gym.registry:
         return
     close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)

@@ -7,6 +7,8 @@ from experiment_samples import TINY, write_plan
 
 from rpp_rl.cli import run_experiment
 from rpp_rl.cli.run_experiment import main
+from rpp_rl.experiments.plan import read_plan
+from rpp_rl.experiments.scheduling import members_of
 
 
 @pytest.fixture
@@ -47,9 +49,40 @@ def test_what_does_not_fit_an_environment_is_said_at_once_and_nothing_is_started
         assert part in lines
 
 
-def test_mistakes_of_the_file_come_first(plan, all_mistakes):
-    lines = all_mistakes(plan(seeds=[0, 0], settings={**TINY, "gama": 1}))
+def test_mistakes_of_the_file_come_first_and_hide_no_others(plan, all_mistakes, tmp_path):
+    """One environment has no sound arm, one group fits nothing, and the folder is none."""
+    (tmp_path / "out").write_text("a file where a folder should be")
+    variants = {"a": {"mode": "rpp", "group": "D4", "environments": {"Hoper-v5": None}}, "b": {"mode": "soft"}}
+    lines = all_mistakes(
+        plan(seeds=[0, 0], settings={**TINY, "gama": 1}, environments=["Hopper-v5", "Hoper-v5"], variants=variants)
+    )
     assert "(1) seeds: 0 given twice\n(2) settings: unknown setting 'gama'" in lines
+    for part in ("'soft'", "unknown environment 'Hoper-v5'", "no group 'D4'", "Not a directory"):
+        assert part in lines
+    assert len(lines.splitlines()) == len(set(lines.splitlines())) == 7
+
+
+def test_arms_that_were_begun_with_other_settings_are_mistakes_too(plan, all_mistakes, tmp_path):
+    """A dry run that says nothing of them would promise what the run then refuses."""
+    flags = plan(seeds=1)
+    before = read_plan(flags[1])
+    for member in members_of(before, tmp_path / "out" / "x"):
+        member.folder.prepare(member.job, before.kind)
+    lines = all_mistakes([*plan(seeds=2, variants={"narrow": {"gamma": 0.5}, "wide": {}}), "--dry-run"])
+    assert lines.count("was made with another gamma") == lines.count("was made with another net_arch") == 2
+
+
+def test_a_dry_run_with_more_steps_counts_no_run_as_done(plan, tmp_path, capsys):
+    flags = plan(seeds=1, environments=["Hopper-v5"])
+    before = read_plan(flags[1])
+    for member in members_of(before, tmp_path / "out" / "x"):
+        member.folder.prepare(member.job, before.kind)
+        member.folder.mark_done()
+    for n_timesteps, state in ((1000, "2 done"), (2000, "2 waiting")):
+        settings = {**TINY, "n_timesteps": n_timesteps}
+        more = [*map(str, plan(seeds=1, environments=["Hopper-v5"], settings=settings)), "--dry-run"]
+        assert main(more) == 0
+        assert capsys.readouterr().out.rstrip().endswith(state)
 
 
 def test_a_single_mistake_is_the_error(plan, refused):
