@@ -21,6 +21,9 @@ from rpp_rl.symmetry import Group, Rep, cyclic, dihedral, matrix_rep, sign, sign
 HIPS, HIP_RATES, HIP_ACTIONS = (5, 7, 9, 11), (19, 21, 23, 25), (2, 4, 6, 0)
 ANKLES, ANKLE_RATES, ANKLE_ACTIONS = (6, 8, 10, 12), (20, 22, 24, 26), (3, 5, 7, 1)
 
+LEG_NAMES = ("leg 1", "leg 2", "leg 3", "leg 4")
+WRENCH_UNITS = ("Nm", "Nm", "Nm", "N", "N", "N")
+
 TURN, SWAP = (3, 0, 1, 2), (3, 2, 1, 0)
 """From which leg each leg takes its motion under r and under f."""
 
@@ -36,11 +39,23 @@ Wrench = tuple[tuple[str, tuple[int, ...], Rep], ...]
 
 def _contact_blocks(wrench: Wrench, legs: Rep) -> tuple[Block, ...]:
     torso = tuple(
-        Block(f"contact {name} on the torso, clipped", tuple(27 + c for c in components), rep)
+        Block(
+            f"contact {name} on the torso, clipped",
+            tuple(27 + c for c in components),
+            rep,
+            kind="contact",
+            unit=tuple(WRENCH_UNITS[c] for c in components),
+        )
         for name, components, rep in wrench
     )
     links = tuple(
-        Block(f"contact {name} on the links, clipped", _contacts(components), 3 * (rep * legs))
+        Block(
+            f"contact {name} on the links, clipped",
+            _contacts(components),
+            3 * (rep * legs),
+            kind="contact",
+            unit=3 * tuple(WRENCH_UNITS[c] for c in components for _ in LEG_NAMES),
+        )
         for name, components, rep in wrench
     )
     return torso + links
@@ -52,17 +67,25 @@ def ant_layouts(
     """Observation and action, given how vectors in world and body axes, a pseudoscalar and the legs transform."""
     hips = legs * mirror
     state = (
-        Block("torso height [m]", (0,), trivial(world.group)),
-        Block("torso orientation [rotation matrix]", (1, 2, 3, 4), world * body, "rotation_matrix"),
-        Block("torso velocity, world axes [m/s]", (13, 14, 15), world),
-        Block("torso angular velocity, body axes [rad/s]", (16, 17, 18), body * mirror),
-        Block("hip angles [rad]", HIPS, hips),
-        Block("hip rates [rad/s]", HIP_RATES, hips),
-        Block("ankle angles [rad]", ANKLES, ankles),
-        Block("ankle rates [rad/s]", ANKLE_RATES, ankles),
+        Block("torso height", (0,), trivial(world.group), kind="position", unit="m"),
+        Block("torso orientation", (1, 2, 3, 4), world * body, "rotation_matrix", kind="orientation", unit="1"),
+        Block("torso velocity, world axes", (13, 14, 15), world, kind="velocity", unit="m/s"),
+        Block("torso angular velocity, body axes", (16, 17, 18), body * mirror, kind="rate", unit="rad/s"),
+        Block("hip angles", HIPS, hips, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("hip rates", HIP_RATES, hips, kind="rate", unit="rad/s", labels=LEG_NAMES),
+        Block("ankle angles", ANKLES, ankles, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("ankle rates", ANKLE_RATES, ankles, kind="rate", unit="rad/s", labels=LEG_NAMES),
     )
-    actions = (Block("hip torques [1]", HIP_ACTIONS, hips), Block("ankle torques [1]", ANKLE_ACTIONS, ankles))
-    return Layout(state + _contact_blocks(wrench, legs) if version >= 5 else state), Layout(actions)
+    observation = Layout(state + _contact_blocks(wrench, legs) if version >= 5 else state)
+    return observation, torques(hips, ankles)
+
+
+def torques(hips: Rep, ankles: Rep) -> Layout:
+    """The action, given how the hips' and the ankles' transform."""
+    hip_torques = Block("hip torques", HIP_ACTIONS, hips, kind="action", unit="1", labels=LEG_NAMES)
+    return Layout(
+        (hip_torques, Block("ankle torques", ANKLE_ACTIONS, ankles, kind="action", unit="1", labels=LEG_NAMES))
+    )
 
 
 D4 = dihedral(4)
@@ -70,8 +93,8 @@ R, P, V = trivial(D4), sign(D4), vector(D4)
 LEGS = signed_permutation(D4, (TURN, SWAP), ((1, 1, 1, 1), (1, 1, 1, 1)), name="legs")
 ANKLE_SIGNS = signed_permutation(D4, (TURN, SWAP), ((1, -1, 1, -1), (1, 1, 1, 1)), name="ankles")
 WRENCH: Wrench = (
-    ("torque about x and z [Nm] and force along y [N]", (0, 2, 4), 3 * P),
-    ("torque about y [Nm] and force along x and z [N]", (1, 3, 5), 3 * R),
+    ("torque about x and z and force along y", (0, 2, 4), 3 * P),
+    ("torque about y and force along x and z", (1, 3, 5), 3 * R),
 )
 LAYOUTS = {version: ant_layouts(version, R + P + R, V + R, P, LEGS, ANKLE_SIGNS, WRENCH) for version in (4, 5)}
 
@@ -106,10 +129,10 @@ def _yaw_layouts(version: int) -> tuple[Layout, Layout]:
     legs = signed_permutation(D4_YAW, (TURN, SWAP), ((1, 1, 1, 1), (1, 1, 1, 1)), name="legs")
     ankles = signed_permutation(D4_YAW, (TURN, SWAP), ((1, -1, 1, -1), (1, 1, 1, 1)), name="ankles")
     wrench = (
-        ("horizontal torque [Nm]", (0, 1), world_plane * mirror),
-        ("vertical torque [Nm]", (2,), mirror),
-        ("horizontal force [N]", (3, 4), world_plane),
-        ("vertical force [N]", (5,), unmoved),
+        ("horizontal torque", (0, 1), world_plane * mirror),
+        ("vertical torque", (2,), mirror),
+        ("horizontal force", (3, 4), world_plane),
+        ("vertical force", (5,), unmoved),
     )
     return ant_layouts(version, world_plane + unmoved, body_plane + unmoved, mirror, legs, ankles, wrench)
 
@@ -144,18 +167,17 @@ def _paper_layouts(version: int) -> tuple[Layout, Layout]:
     """Eleven scalars and the legs in a circle; the contact forces, not in the paper's environment, follow the legs."""
     scalar, legs = trivial(PAPER), vector(PAPER)
     state = (
-        Block("torso height [m]", (0,), scalar),
-        Block("torso orientation [quaternion]", (1, 2, 3, 4), 4 * scalar),
-        Block("torso velocity [m/s]", (13, 14, 15), 3 * scalar),
-        Block("torso angular velocity [rad/s]", (16, 17, 18), 3 * scalar),
-        Block("hip angles [rad]", HIPS, legs),
-        Block("hip rates [rad/s]", HIP_RATES, legs),
-        Block("ankle angles [rad]", ANKLES, legs),
-        Block("ankle rates [rad/s]", ANKLE_RATES, legs),
+        Block("torso height", (0,), scalar, kind="position", unit="m"),
+        Block("torso orientation, quaternion", (1, 2, 3, 4), 4 * scalar, kind="orientation", unit="1"),
+        Block("torso velocity", (13, 14, 15), 3 * scalar, kind="velocity", unit="m/s"),
+        Block("torso angular velocity", (16, 17, 18), 3 * scalar, kind="rate", unit="rad/s"),
+        Block("hip angles", HIPS, legs, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("hip rates", HIP_RATES, legs, kind="rate", unit="rad/s", labels=LEG_NAMES),
+        Block("ankle angles", ANKLES, legs, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("ankle rates", ANKLE_RATES, legs, kind="rate", unit="rad/s", labels=LEG_NAMES),
     )
-    actions = (Block("hip torques [1]", HIP_ACTIONS, legs), Block("ankle torques [1]", ANKLE_ACTIONS, legs))
-    contacts = _contact_blocks((("torque [Nm] and force [N]", (0, 1, 2, 3, 4, 5), 6 * scalar),), legs)
-    return Layout(state + contacts if version >= 5 else state), Layout(actions)
+    contacts = _contact_blocks((("torque and force", (0, 1, 2, 3, 4, 5), 6 * scalar),), legs)
+    return Layout(state + contacts if version >= 5 else state), torques(legs, legs)
 
 
 def _specs(version: int) -> tuple[EnvSpec, ...]:

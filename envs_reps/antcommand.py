@@ -8,7 +8,7 @@ command by turned legs earns the same.
 The placebo is D4 with one mistake, the signs of the ankles: a group of the same size that the simulator refutes.
 """
 
-from envs_reps.ant import ANKLE_ACTIONS, ANKLE_SIGNS, D4, HIP_ACTIONS, LEFT_RIGHT, LEGS, QUARTER_TURN, P, R, V
+from envs_reps.ant import ANKLE_SIGNS, D4, LEFT_RIGHT, LEG_NAMES, LEGS, QUARTER_TURN, P, R, V, torques
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.symmetry import Rep, cyclic
 
@@ -18,18 +18,17 @@ ENV_ID = "rpp_rl/AntCommand-v0"
 def _layouts(ankles: Rep) -> tuple[Layout, Layout]:
     hips = LEGS * P
     observation = (
-        Block("torso height [m]", (0,), R),
-        Block("direction of gravity, body axes [1]", (1, 2, 3), V + R),
-        Block("torso velocity, body axes [m/s]", (4, 5, 6), V + R),
-        Block("torso angular velocity, body axes [rad/s]", (7, 8, 9), (V + R) * P),
-        Block("hip angles [rad]", (10, 12, 14, 16), hips),
-        Block("ankle angles [rad]", (11, 13, 15, 17), ankles),
-        Block("hip rates [rad/s]", (18, 20, 22, 24), hips),
-        Block("ankle rates [rad/s]", (19, 21, 23, 25), ankles),
-        Block("commanded velocity, body axes [m/s]", (26, 27), V),
+        Block("torso height", (0,), R, kind="position", unit="m"),
+        Block("direction of gravity, body axes", (1, 2, 3), V + R, kind="direction", unit="1"),
+        Block("torso velocity, body axes", (4, 5, 6), V + R, kind="velocity", unit="m/s"),
+        Block("torso angular velocity, body axes", (7, 8, 9), (V + R) * P, kind="rate", unit="rad/s"),
+        Block("hip angles", (10, 12, 14, 16), hips, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("ankle angles", (11, 13, 15, 17), ankles, kind="angle", unit="rad", labels=LEG_NAMES),
+        Block("hip rates", (18, 20, 22, 24), hips, kind="rate", unit="rad/s", labels=LEG_NAMES),
+        Block("ankle rates", (19, 21, 23, 25), ankles, kind="rate", unit="rad/s", labels=LEG_NAMES),
+        Block("commanded velocity, body axes", (26, 27), V, kind="command", unit="m/s"),
     )
-    actions = (Block("hip torques [1]", HIP_ACTIONS, hips), Block("ankle torques [1]", ANKLE_ACTIONS, ankles))
-    return Layout(observation), Layout(actions)
+    return Layout(observation), torques(hips, ankles)
 
 
 EVIDENCE = (

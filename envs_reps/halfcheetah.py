@@ -15,19 +15,21 @@ EVEN, ODD, LEGS = trivial(MIRROR), sign(MIRROR), vector(MIRROR)
 
 ANGLES, RATES, TORQUES = (2, 5, 3, 6, 4, 7), (11, 14, 12, 15, 13, 16), (0, 3, 1, 4, 2, 5)
 """Thigh, shin, foot: each time the back one, then the front one."""
+JOINTS = tuple(f"{leg} {joint}" for joint in ("thigh", "shin", "foot") for leg in ("back", "front"))
 
 
 def _layouts(torso: Rep, legs: Rep) -> tuple[Layout, Layout]:
     """Observation and action, given how pitch and forward velocity and how pairs (back, front) of joints transform."""
     observation = (
-        Block("torso height [m]", (0,), EVEN),
-        Block("torso velocity z [m/s]", (9,), EVEN),
-        Block("torso pitch [rad]", (1,), torso),
-        Block("torso velocity x [m/s] and pitch rate [rad/s]", (8, 10), 2 * torso),
-        Block("thigh, shin, foot angles [rad]", ANGLES, 3 * legs),
-        Block("thigh, shin, foot rates [rad/s]", RATES, 3 * legs),
+        Block("torso height", (0,), EVEN, kind="position", unit="m"),
+        Block("torso velocity z", (9,), EVEN, kind="velocity", unit="m/s"),
+        Block("torso pitch", (1,), torso, kind="angle", unit="rad", labels=("torso",)),
+        Block("torso velocity x and pitch rate", (8, 10), 2 * torso, kind=("velocity", "rate"), unit=("m/s", "rad/s")),
+        Block("thigh, shin, foot angles", ANGLES, 3 * legs, kind="angle", unit="rad", labels=JOINTS),
+        Block("thigh, shin, foot rates", RATES, 3 * legs, kind="rate", unit="rad/s", labels=JOINTS),
     )
-    return Layout(observation), Layout((Block("thigh, shin, foot torques [1]", TORQUES, 3 * legs),))
+    torques = Block("thigh, shin, foot torques", TORQUES, 3 * legs, kind="action", unit="1", labels=JOINTS)
+    return Layout(observation), Layout((torques,))
 
 
 LAYOUTS = {"Z2": _layouts(ODD, 2 * ODD), "Z2-swap": _layouts(ODD, ODD * LEGS), "Z2-legs": _layouts(EVEN, LEGS)}

@@ -9,16 +9,31 @@ from rpp_rl.symmetry import cyclic, sign, trivial
 
 MIRROR = cyclic(2)
 EVEN, ODD = trivial(MIRROR), sign(MIRROR)
+JOINTS = ("thigh", "leg", "foot")
 
 OBSERVATION = Layout(
     (
-        Block("torso height [m]", (0,), EVEN),
-        Block("torso velocity z [m/s], clipped", (6,), EVEN),
-        Block("torso pitch; thigh, leg, foot angles [rad]", (1, 2, 3, 4), 4 * ODD),
-        Block("torso velocity x [m/s]; pitch, thigh, leg, foot rates [rad/s], clipped", (5, 7, 8, 9, 10), 5 * ODD),
+        Block("torso height", (0,), EVEN, kind="position", unit="m"),
+        Block("torso velocity z, clipped", (6,), EVEN, kind="velocity", unit="m/s"),
+        Block(
+            "torso pitch; thigh, leg, foot angles",
+            (1, 2, 3, 4),
+            4 * ODD,
+            kind="angle",
+            unit="rad",
+            labels=("torso", *JOINTS),
+        ),
+        Block(
+            "torso velocity x; pitch, thigh, leg, foot rates, clipped",
+            (5, 7, 8, 9, 10),
+            5 * ODD,
+            kind=("velocity", *4 * ("rate",)),
+            unit=("m/s", *4 * ("rad/s",)),
+            labels=("torso x", "torso", *JOINTS),
+        ),
     )
 )
-ACTION = Layout((Block("thigh, leg, foot torques [1]", (0, 1, 2), 3 * ODD),))
+ACTION = Layout((Block("thigh, leg, foot torques", (0, 1, 2), 3 * ODD, kind="action", unit="1", labels=JOINTS),))
 
 MEANING = "forward and backward are exchanged"
 NOTE = "joint limits are one-sided, and the reward for moving forward changes sign"

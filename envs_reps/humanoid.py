@@ -12,7 +12,7 @@ g mc, wrenches and velocities (rotational, translational) -> (det(g) g, g). Indi
 https://gymnasium.farama.org/environments/mujoco/humanoid/; hinges are in the order of qpos, abdomen z, y, x.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ Components = tuple[tuple[str, tuple[int, ...], Rep], ...]
 
 RIGHT_LEFT = ((4, 7), (5, 8), (6, 9), (10, 12), (11, 13))
 """Bodies in pairs: thigh, shin, foot, upper and lower arm; those before, world, torso, waist and pelvis, are single."""
+INERTIA_UNITS = ("kg m²",) * 6 + ("kg m",) * 3 + ("kg",)
+TWIST_KINDS = ("rate",) * 3 + ("velocity",) * 3
 
 
 @dataclass(frozen=True)
@@ -49,28 +51,42 @@ class Kit:
     wrench: Components
 
 
-def _bodies(kit: Kit, name: str, start: int, width: int, version: int, parts: Components) -> Iterator[Block]:
-    """Blocks of an array with ``width`` numbers for each body, of which v5 leaves out the world's."""
+def _bodies(
+    kit: Kit, name: str, start: int, version: int, parts: Components, kinds: Sequence[str], units: Sequence[str]
+) -> Iterator[Block]:
+    """Blocks of an array with one number of each kind for each body, of which v5 leaves out the world's."""
+    width = len(kinds)
     first = 1 if version >= 5 else 0
     for label, components, rep in parts:
         single = tuple(start + width * (body - first) + c for body in range(first, 4) for c in components)
-        yield Block(f"{name}, {label}, middle", single, (4 - first) * rep)
+        n_single = 4 - first
+        kind, unit = (tuple(words[c] for c in components) for words in (kinds, units))
+        yield Block(f"{name}, {label}, middle", single, n_single * rep, kind=n_single * kind, unit=n_single * unit)
         pairs = tuple(start + width * (body - first) + c for pair in RIGHT_LEFT for c in components for body in pair)
-        yield Block(f"{name}, {label}, limbs", pairs, len(RIGHT_LEFT) * (rep * kit.pair))
+        kind, unit = (len(RIGHT_LEFT) * tuple(np.repeat(words, 2).tolist()) for words in (kind, unit))
+        yield Block(f"{name}, {label}, limbs", pairs, len(RIGHT_LEFT) * (rep * kit.pair), kind=kind, unit=unit)
 
 
-def _hinges(kit: Kit, name: str, start: int) -> tuple[Block, ...]:
+def _hinges(kit: Kit, name: str, start: int, kind: str, unit: str) -> tuple[Block, ...]:
     """Blocks of an array with one number for each hinge."""
     even, odd = trivial(kit.mirror.group), kit.mirror
     legs = tuple(start + i for i in (3, 7, 4, 8, 5, 9, 6, 10))
     shoulders = tuple(start + i for i in (11, 14, 12, 15))
+
+    def block(joints: str, indices: tuple[int, ...], rep: Rep, labels: tuple[str, ...]) -> Block:
+        return Block(f"{joints} {name}", indices, rep, kind=kind, unit=unit, labels=labels)
+
     return (
-        Block(f"abdomen y {name}", (start + 1,), even),
-        Block(f"abdomen z, x {name}", (start, start + 2), 2 * odd),
-        Block(f"shoulders 1, 2 {name}", shoulders, 2 * (kit.mirror * kit.pair)),
-        Block(f"elbow {name}", (start + 13, start + 16), kit.pair),
-        Block(f"hips x, z, y and knee {name}", legs, 4 * kit.pair),
+        block("abdomen y", (start + 1,), even, ("abdomen y",)),
+        block("abdomen z, x", (start, start + 2), 2 * odd, ("abdomen z", "abdomen x")),
+        block("shoulders 1, 2", shoulders, 2 * (kit.mirror * kit.pair), _sides("shoulder 1", "shoulder 2")),
+        block("elbow", (start + 13, start + 16), kit.pair, _sides("elbow")),
+        block("hips x, z, y and knee", legs, 4 * kit.pair, _sides("hip x", "hip z", "hip y", "knee")),
     )
+
+
+def _sides(*joints: str) -> tuple[str, ...]:
+    return tuple(f"{side} {joint}" for joint in joints for side in ("right", "left"))
 
 
 def _observation(kit: Kit, version: int) -> Layout:
@@ -82,36 +98,52 @@ def _observation(kit: Kit, version: int) -> Layout:
         ()
         if version >= 5
         else (
-            Block("actuator force on the root [N]", tuple(range(qfrc, qfrc + 3)), kit.world),
-            Block("actuator torque on the root [Nm]", tuple(range(qfrc + 3, qfrc + 6)), kit.body * kit.mirror),
+            Block("actuator force on the root", tuple(range(qfrc, qfrc + 3)), kit.world, kind="force", unit="N"),
+            Block(
+                "actuator torque on the root",
+                tuple(range(qfrc + 3, qfrc + 6)),
+                kit.body * kit.mirror,
+                kind="torque",
+                unit="Nm",
+            ),
         )
     )
     return Layout(
         (
-            Block("torso height [m]", (0,), trivial(kit.mirror.group)),
-            Block("torso orientation [rotation matrix]", (1, 2, 3, 4), kit.world * kit.body, "rotation_matrix"),
-            Block("torso velocity, world axes [m/s]", (22, 23, 24), kit.world),
-            Block("torso angular velocity, body axes [rad/s]", (25, 26, 27), kit.body * kit.mirror),
-            *_hinges(kit, "angles [rad]", 5),
-            *_hinges(kit, "rates [rad/s]", 28),
-            *_bodies(kit, "inertia [kg m², kg m, kg]", 45, 10, version, kit.inertia),
-            *_bodies(kit, "velocity [rad/s, m/s]", cvel, 6, version, kit.wrench),
+            Block("torso height", (0,), trivial(kit.mirror.group), kind="position", unit="m"),
+            Block(
+                "torso orientation",
+                (1, 2, 3, 4),
+                kit.world * kit.body,
+                "rotation_matrix",
+                kind="orientation",
+                unit="1",
+            ),
+            Block("torso velocity, world axes", (22, 23, 24), kit.world, kind="velocity", unit="m/s"),
+            Block("torso angular velocity, body axes", (25, 26, 27), kit.body * kit.mirror, kind="rate", unit="rad/s"),
+            *_hinges(kit, "angles", 5, "angle", "rad"),
+            *_hinges(kit, "rates", 28, "rate", "rad/s"),
+            *_bodies(kit, "inertia", 45, version, kit.inertia, 10 * ("inertia",), INERTIA_UNITS),
+            *_bodies(kit, "velocity", cvel, version, kit.wrench, TWIST_KINDS, ("rad/s",) * 3 + ("m/s",) * 3),
             *root_force,
-            *_hinges(kit, "actuator torques [Nm]", qfrc_hinges),
-            *_bodies(kit, "contact wrench [Nm, N]", qfrc_hinges + 17, 6, version, kit.wrench),
+            *_hinges(kit, "actuator torques", qfrc_hinges, "torque", "Nm"),
+            *_bodies(
+                kit, "contact wrench", qfrc_hinges + 17, version, kit.wrench, 6 * ("contact",), ("Nm",) * 3 + ("N",) * 3
+            ),
         )
     )
 
 
 def _action(kit: Kit) -> Layout:
     even, odd = trivial(kit.mirror.group), kit.mirror
+    legs, shoulders = (3, 7, 4, 8, 5, 9, 6, 10), (11, 14, 12, 15)
     return Layout(
         (
-            Block("abdomen y torque [1]", (0,), even),
-            Block("abdomen z, x torques [1]", (1, 2), 2 * odd),
-            Block("hips x, z, y and knee torques [1]", (3, 7, 4, 8, 5, 9, 6, 10), 4 * kit.pair),
-            Block("shoulders 1, 2 torques [1]", (11, 14, 12, 15), 2 * (kit.mirror * kit.pair)),
-            Block("elbow torques [1]", (13, 16), kit.pair),
+            Block("abdomen y torque", (0,), even, kind="action", unit="1"),
+            Block("abdomen z, x torques", (1, 2), 2 * odd, kind="action", unit="1"),
+            Block("hips x, z, y and knee torques", legs, 4 * kit.pair, kind="action", unit="1"),
+            Block("shoulders 1, 2 torques", shoulders, 2 * (kit.mirror * kit.pair), kind="action", unit="1"),
+            Block("elbow torques", (13, 16), kit.pair, kind="action", unit="1"),
         )
     )
 

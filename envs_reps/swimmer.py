@@ -17,17 +17,25 @@ from rpp_rl.symmetry import cyclic, product, sign, signed_permutation, trivial
 
 MIRROR = cyclic(2)
 EVEN, ODD = trivial(MIRROR), sign(MIRROR)
+TURNS = ("heading", "first joint", "second joint")
 LINKS = (
-    Block("heading and joint angles [rad]", (0, 1, 2), 3 * ODD),
-    Block("velocity y of the first link [m/s]; heading and joint rates [rad/s]", (4, 5, 6, 7), 4 * ODD),
-    Block("velocity x of the first link [m/s]", (3,), EVEN),
+    Block("heading and joint angles", (0, 1, 2), 3 * ODD, kind="angle", unit="rad", labels=TURNS),
+    Block(
+        "velocity y of the first link; heading and joint rates",
+        (4, 5, 6, 7),
+        4 * ODD,
+        kind=("velocity", *3 * ("rate",)),
+        unit=("m/s", *3 * ("rad/s",)),
+        labels=("first link y", *TURNS),
+    ),
+    Block("velocity x of the first link", (3,), EVEN, kind="velocity", unit="m/s"),
 )
 PAPER_LINKS = (
-    Block("heading and joint angles [rad]", (0, 1, 2), 3 * ODD),
-    Block("heading and joint rates [rad/s]", (5, 6, 7), 3 * ODD),
-    Block("velocity of the first link [m/s]", (3, 4), 2 * EVEN),
+    Block("heading and joint angles", (0, 1, 2), 3 * ODD, kind="angle", unit="rad", labels=TURNS),
+    Block("heading and joint rates", (5, 6, 7), 3 * ODD, kind="rate", unit="rad/s", labels=TURNS),
+    Block("velocity of the first link", (3, 4), 2 * EVEN, kind="velocity", unit="m/s", labels=("x", "y")),
 )
-ACTION = Layout((Block("joint torques [1]", (0, 1), 2 * ODD),))
+ACTION = Layout((Block("joint torques", (0, 1), 2 * ODD, kind="action", unit="1", labels=TURNS[1:]),))
 
 BOTH = product(cyclic(2), cyclic(2))
 L = signed_permutation(BOTH, ((0,), (0,)), ((-1,), (1,)), name="L")
@@ -35,10 +43,13 @@ B = signed_permutation(BOTH, ((0,), (0,)), ((1,), (-1,)), name="B")
 ENDS = signed_permutation(BOTH, ((0, 1), (1, 0)), ((-1, -1), (1, 1)), name="ends")
 TORQUES = signed_permutation(BOTH, ((0, 1), (1, 0)), ((-1, -1), (-1, -1)), name="torques")
 CHAIN = Block(
-    "heading, bends [rad], velocity [m/s] and rates [rad/s] of the middle link",
+    "heading, bends, velocity and rates of the middle link",
     tuple(range(8)),
     L + ENDS + B + L * B + L + ENDS,
     "middle_link",
+    kind=(*3 * ("angle",), *2 * ("velocity",), *3 * ("rate",)),
+    unit=(*3 * ("rad",), *2 * ("m/s",), *3 * ("rad/s",)),
+    labels=("heading", "first bend", "second bend", "x", "y", "heading", "first bend", "second bend"),
 )
 
 LEFT_RIGHT = "left and right are exchanged"
@@ -52,7 +63,7 @@ PAPER_EVIDENCE = Generator("l", LEFT_RIGHT, True, 0.77, 0.41, 1.5, 0, PAPER_NOTE
 
 
 def _specs(env_id: str) -> tuple[EnvSpec, ...]:
-    torques = Layout((Block("joint torques [1]", (0, 1), TORQUES),))
+    torques = Layout((Block("joint torques", (0, 1), TORQUES, kind="action", unit="1", labels=TURNS[1:]),))
     return (
         EnvSpec(env_id, "Z2", MIRROR, Layout(LINKS), ACTION, (LEFT_RIGHT_EVIDENCE,)),
         EnvSpec(env_id, "Z2xZ2", BOTH, Layout((CHAIN,)), torques, (LEFT_RIGHT_EVIDENCE, FRONT_BACK_EVIDENCE)),

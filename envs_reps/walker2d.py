@@ -10,16 +10,32 @@ from rpp_rl.symmetry import cyclic, trivial, vector
 MIRROR = cyclic(2)
 BODY = trivial(MIRROR)
 LEGS = vector(MIRROR)  # one (right, left) pair
+JOINTS = tuple(f"{side} {joint}" for joint in ("thigh", "leg", "foot") for side in ("right", "left"))
 
 OBSERVATION = Layout(
     (
-        Block("torso height [m] and pitch [rad]", (0, 1), 2 * BODY),
-        Block("torso velocity x, z [m/s] and pitch rate [rad/s], clipped", (8, 9, 10), 3 * BODY),
-        Block("thigh, leg, foot angles [rad]", (2, 5, 3, 6, 4, 7), 3 * LEGS),
-        Block("thigh, leg, foot rates [rad/s], clipped", (11, 14, 12, 15, 13, 16), 3 * LEGS),
+        Block("torso height and pitch", (0, 1), 2 * BODY, kind=("position", "angle"), unit=("m", "rad")),
+        Block(
+            "torso velocity x, z and pitch rate, clipped",
+            (8, 9, 10),
+            3 * BODY,
+            kind=("velocity", "velocity", "rate"),
+            unit=("m/s", "m/s", "rad/s"),
+        ),
+        Block("thigh, leg, foot angles", (2, 5, 3, 6, 4, 7), 3 * LEGS, kind="angle", unit="rad", labels=JOINTS),
+        Block(
+            "thigh, leg, foot rates, clipped",
+            (11, 14, 12, 15, 13, 16),
+            3 * LEGS,
+            kind="rate",
+            unit="rad/s",
+            labels=JOINTS,
+        ),
     )
 )
-ACTION = Layout((Block("thigh, leg, foot torques [1]", (0, 3, 1, 4, 2, 5), 3 * LEGS),))
+ACTION = Layout(
+    (Block("thigh, leg, foot torques", (0, 3, 1, 4, 2, 5), 3 * LEGS, kind="action", unit="1", labels=JOINTS),)
+)
 
 MEANING = "the right and the left leg are exchanged"
 NOTE = "the right foot slips more: friction 0.9, the left one has 1.9; exact without contact"

@@ -140,9 +140,11 @@ def test_spec_survives_plain_data(spec):
 
 
 @specs
-def test_every_number_has_a_unit(spec):
+def test_every_number_has_a_kind_and_a_unit(spec):
     for block in (*spec.observation.blocks, *spec.action.blocks):
-        assert "[" in block.name
+        assert all(block.kinds)
+        assert all(block.units)
+        assert "[" not in block.name
 
 
 @specs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def _coordinates(layout: Layout, module: nn.Module) -> Iterator[nn.Module]:
 def _rotation_of_squares(block: Block) -> Float[ndarray, "9 12"]:
     """The matrix that makes R of the squares of `_FORMS`, read off from `to_rep`: R and squares are quadratic in q."""
     quaternions = np.random.default_rng(0).normal(size=(64, 4))
-    layout = Layout((Block(block.name, tuple(range(len(block.indices))), block.rep, block.transform),))
+    layout = Layout((replace(block, indices=tuple(range(len(block.indices)))),))
     rotations = to_rep(layout, np.tile(quaternions, len(block.indices) // 4))[:, :9]
     squares = (quaternions @ _FORMS.T) ** 2
     return np.linalg.lstsq(squares / squares.mean(1, keepdims=True), rotations)[0].T

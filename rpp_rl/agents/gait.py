@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +16,20 @@ from rpp_rl.symmetry import relative_error
 STILL = 0.01
 """Angles in radians within which a robot stands still, in a posture that is its own image."""
 
+MAX_NAME = 40
+"""Letters of a title above half a page."""
+
 
 @dataclass(frozen=True)
 class Limbs:
     """Angles that the group exchanges: counted in the same sense, they follow one curve if the gait is symmetric.
 
     Attributes:
-        name: The block of the observation, with the number of the angle in it if there are several.
+        name: What they are, with the unit: ``"thigh angle [rad]"``.
         coordinates: Where they are in the coordinates of `rpp_rl.envs.to_rep`.
         signs: The sense in which each is counted, shape ``(n_limbs,)``; an angle that the group only reverses appears
             twice, once in each sense.
-        labels: What each is in the environment's observation, as ``-obs[5]``.
+        labels: What each is called: ``"−right thigh"``, or ``"−obs[5]"`` where the specification has no labels.
     """
 
     name: str
@@ -53,12 +56,12 @@ class Asymmetry:
 def limbs(spec: EnvSpec) -> list[Limbs]:
     """All sets of angles that the group exchanges or reverses."""
     found = []
-    for block, where in _angle_blocks(spec):
-        orbits = _orbits(block)
-        for k, orbit in enumerate(orbits, start=1):
-            name = block.name if len(orbits) == 1 else f"{block.name}, {k} of {len(orbits)}"
+    for block, where in _permuted_blocks(spec):
+        orbits = _orbits_of_angles(block)
+        for orbit in orbits:
             coordinates, signs = zip(*orbit, strict=True)
-            labels = tuple(f"{'−' if sign < 0 else ''}{_source(block, i)}" for i, sign in orbit)
+            name = _name(block, coordinates, is_alone=len(orbits) == 1)
+            labels = tuple(f"{'−' if sign < 0 else ''}{_label(block, i)}" for i, sign in orbit)
             found.append(Limbs(name, tuple(where.start + i for i in coordinates), signs, labels))
     return found
 
@@ -70,7 +73,7 @@ def asymmetries(spec: EnvSpec, x: Float[ndarray, "time rep"]) -> list[Asymmetry]
         spec: The symmetry.
         x: The motion in the coordinates of `rpp_rl.envs.to_rep`; delays up to a half of it are tried.
     """
-    where = [index for block, part in _angle_blocks(spec) if _orbits(block) for index in range(part.start, part.stop)]
+    where = sorted({index for group in limbs(spec) for index in group.coordinates})
     if not where or len(x) < 4:
         return []
     found = []
@@ -88,16 +91,31 @@ def asymmetries(spec: EnvSpec, x: Float[ndarray, "time rep"]) -> list[Asymmetry]
     return found
 
 
-def _angle_blocks(spec: EnvSpec) -> Iterator[tuple[Block, slice]]:
-    """Blocks of angles on which the group acts by permutations and signs; their names carry the unit."""
+def _permuted_blocks(spec: EnvSpec) -> Iterator[tuple[Block, slice]]:
+    """Blocks with angles on which the group acts by permutations and signs."""
     for block, where in zip(spec.observation.blocks, spec.observation.slices, strict=True):
-        is_angle = "[rad]" in block.name and block.transform != "rotation_matrix"
-        if is_angle and block.rep.is_signed_permutation and not block.rep.lie_algebra.any():
+        if "angle" in block.kinds and block.rep.is_signed_permutation:
             yield block, where
 
 
-def _source(block: Block, index: int) -> str:
-    return f"obs[{block.indices[index]}]" if block.transform == "identity" else f"coordinate {index}"
+def _orbits_of_angles(block: Block) -> list[list[tuple[int, float]]]:
+    return [orbit for orbit in _orbits(block) if all(block.kinds[i] == "angle" for i, _ in orbit)]
+
+
+def _name(block: Block, coordinates: Sequence[int], *, is_alone: bool) -> str:
+    """The block's, if it has one set and a short name; otherwise the words that the labels share."""
+    if is_alone and len(set(block.kinds)) == 1 and len(block.title) <= MAX_NAME:
+        return block.title
+    labels = [_label(block, i).split() for i in coordinates]
+    shared = [word for word in labels[0] if all(word in words for words in labels)]
+    unit = block.units[coordinates[0]]
+    return " ".join([*shared, "angle", *([f"[{unit}]"] if unit else [])])
+
+
+def _label(block: Block, i: int) -> str:
+    if block.labels:
+        return block.labels[i]
+    return f"obs[{block.indices[i]}]" if block.transform == "identity" else f"coordinate {i}"
 
 
 def _orbits(block: Block) -> list[list[tuple[int, float]]]:

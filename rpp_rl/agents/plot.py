@@ -83,8 +83,13 @@ def plot_agent(
     _draw_learning(axes[0], agent)
     _draw_returns(axes[1], returns, agent)
     dt = getattr(env.unwrapped, "dt", None)
+    shown = x[:SHOWN_STEPS]
+    image = _shifted_image(agent, gait, shown)
     for axis, group in zip(axes[2:], groups, strict=False):
-        _draw_limbs(axis, group, x[:SHOWN_STEPS], dt)
+        _draw_limbs(axis, group, shown, dt)
+        if image is not None:
+            _draw_image(axis, group, image, dt)
+        axis.legend(fontsize=8, ncols=2, loc="upper right")
     for axis in axes[2 + len(groups) :]:
         axis.set_axis_off()
     figure.suptitle("\n".join([_title(agent), *_in_words(gait, dt)]), fontsize=10)
@@ -139,5 +144,30 @@ def _draw_limbs(axis: Axes, group: Limbs, x: ndarray, dt: float | None) -> None:
     if high - low < SMALLEST_RANGE:
         axis.set_ylim((low + high - SMALLEST_RANGE) / 2, (low + high + SMALLEST_RANGE) / 2)
     axis.set(xlabel="step" if dt is None else "time [s]", title=group.name)
-    axis.legend(fontsize=8, ncols=len(group.signs), loc="best")
     axis.grid(alpha=0.3)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The motion's image under the generator that it respects least, shifted by the best delay."""
+
+    under: Asymmetry
+    x: ndarray
+
+
+def _shifted_image(agent: TrainedAgent, gait: Sequence[Asymmetry], x: ndarray) -> _Image | None:
+    if agent.spec is None or not gait:
+        return None
+    worst = max(gait, key=lambda asymmetry: asymmetry.error)
+    names = [record.name for record in agent.spec.generators]
+    return _Image(worst, x @ agent.spec.obs_rep.generators[names.index(worst.generator)].T)
+
+
+def _draw_image(axis: Axes, group: Limbs, image: _Image, dt: float | None) -> None:
+    """For the first curve; it covers that curve where the gait is symmetric."""
+    delay = image.under.delay
+    later = "" if delay == 0 else f" {delay * (dt or 1):.3g} {'steps' if dt is None else 's'} later"
+    time = np.arange(delay, len(image.x)) * (dt or 1)
+    curve = group.signs[0] * image.x[: len(time), group.coordinates[0]]
+    label = f"{group.labels[0]} of the image under {image.under.generator}{later}"
+    axis.plot(time, curve, color="black", linewidth=1, linestyle=":", label=label)

@@ -36,23 +36,28 @@ def blocked(
     linked = np.zeros((len(atoms), len(atoms)))
     linked[owner[rows], owner[columns]] = 1.0
     _, labels = connected_components(linked, directed=False)
-    merged: dict[tuple[str, str, Rep], list[int]] = {}
+    merged: dict[tuple[str, str, str, Rep], list[int]] = {}
     for label in dict.fromkeys(labels.tolist()):
         order, rep = _orbit(group, np.flatnonzero(labels == label), ends, matrices, algebra)
         first = atoms[order[0]]
-        merged.setdefault((first.what, first.unit, rep), []).extend(order)
+        merged.setdefault((first.what, first.kind, first.unit, rep), []).extend(order)
     return Layout(
-        tuple(_block(what, unit, rep, [atoms[i] for i in order]) for (what, unit, rep), order in merged.items())
+        tuple(
+            _block(what, kind, unit, rep, [atoms[i] for i in order])
+            for (what, kind, unit, rep), order in merged.items()
+        )
     )
 
 
-def _block(what: str, unit: str, rep: Rep, atoms: list[Atom]) -> Block:
+def _block(what: str, kind: str, unit: str, rep: Rep, atoms: list[Atom]) -> Block:
     owners = [atom.owner for atom in atoms]
     shown = ", ".join(owners[:MAX_NAMES]) + (f" and {len(owners) - MAX_NAMES} more" if len(owners) > MAX_NAMES else "")
     size = sum(9 if atom.is_rotation else 1 for atom in atoms)
     indices = tuple(index for atom in atoms for index in atom.indices)
-    transform = "rotation_matrix" if atoms[0].is_rotation else "identity"
-    return Block(f"{shown}: {what} [{unit}]", indices, size // rep.size * rep, transform)
+    rep = size // rep.size * rep
+    if atoms[0].is_rotation:
+        return Block(f"{shown}: {what}", indices, rep, "rotation_matrix", kind=kind, unit=unit)
+    return Block(f"{shown}: {what}", indices, rep, kind=kind, unit=unit, labels=tuple(owners))
 
 
 def _orbit(

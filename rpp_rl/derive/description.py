@@ -113,7 +113,7 @@ class Description:
         """The numbers of the action, and how symmetries move them."""
         quantity = QUANTITIES["last_action"]
         names = quantity.names(robot, self.action)
-        atoms = tuple(Atom("control", "1", name, (i,)) for i, name in enumerate(names))
+        atoms = tuple(Atom("control", "action", "1", name, (i,)) for i, name in enumerate(names))
 
         def matrix(element: RobotSymmetry) -> Float[ndarray, "n n"]:
             return quantity.matrix(element, self.action)
@@ -260,17 +260,18 @@ def _require_known(what: str, given: Mapping[Any, Any], known: Sequence[str]) ->
 def _atoms(slot: Slot, robot: Robot, number: int, frame: int, history: int) -> list[Atom]:
     quantity, shift = slot.quantity, number * frame
     indices = tuple(index + shift for index in slot.indices)
-    unit = quantity.unit if history == 1 else f"{quantity.unit}, frame {number}"
+    what = slot.name if history == 1 else f"{slot.name}, frame {number}"
     if quantity.is_rotation:
         if len(indices) != 4:
             raise ValueError(f"{slot.name}: expected 4 numbers of a quaternion, got {len(indices)}")
-        return [Atom(slot.name, unit, "base", indices, is_rotation=True)]
+        return [Atom(what, "orientation", "1", "base", indices, is_rotation=True)]
     names = list(quantity.names(robot, slot.options))
     if len(names) != len(indices):
         raise ValueError(
             f"{slot.name}: expected {len(names)} numbers ({quantity.meaning}: {', '.join(names)}), got {len(indices)}"
         )
-    return [Atom(slot.name, unit, name, (index,)) for name, index in zip(names, indices, strict=True)]
+    measures = quantity.measures(robot, slot.options, len(names))
+    return [Atom(what, *measure, name, (index,)) for measure, name, index in zip(measures, names, indices, strict=True)]
 
 
 def _is_linear(element: RobotSymmetry, matrix: Any) -> bool:  # noqa: ANN401

@@ -20,6 +20,11 @@ from rpp_rl.derive.robot import BALL, FREE, HINGE, SLIDE, Robot
 from rpp_rl.derive.violations import EQUAL, Violation, differing, off_place, plain_fields, plain_violations, tilted
 from rpp_rl.symmetry.matrices import snapped
 
+JOINT_POSITION = {HINGE: ("angle", "rad"), SLIDE: ("position", "m")}
+JOINT_VELOCITY = {HINGE: ("rate", "rad/s"), SLIDE: ("velocity", "m/s")}
+JOINT_FORCE = {HINGE: ("torque", "Nm"), SLIDE: ("force", "N")}
+"""Kind and unit of what a joint has, by its type."""
+
 CROSSED = 0.7
 """Two axes with a smaller cosine are not parallel up to sign, not even approximately."""
 

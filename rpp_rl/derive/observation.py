@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from rpp_rl.derive.joints import joined
+from rpp_rl.derive.joints import JOINT_FORCE, JOINT_POSITION, JOINT_VELOCITY, joined
 from rpp_rl.derive.robot import BALL, FREE, HINGE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, position_starts
 from rpp_rl.envs.layout import Block, Layout
@@ -27,14 +27,16 @@ class Atom:
     """A number of the observation, or a quaternion, which is moved as a whole.
 
     Attributes:
-        what: What it is, ``"angle"``.
-        unit: Its unit, ``"rad"``.
+        what: What it is, ``"velocity, world axes"``.
+        kind: One of `rpp_rl.envs.layout.KINDS`.
+        unit: Its unit, ``"m/s"``.
         owner: The joint or body it belongs to, with the component: ``"torso x"``.
         indices: Where it is in the observation.
         is_rotation: Whether it is a quaternion, shown as a rotation matrix of nine numbers.
     """
 
     what: str
+    kind: str
     unit: str
     owner: str
     indices: tuple[int, ...]
@@ -61,9 +63,9 @@ class ObservationParts:
         unit = trivial(trivial_group())
         return Layout(
             tuple(
-                Block(a.what, a.indices, 9 * unit, "rotation_matrix")
+                Block(a.what, a.indices, 9 * unit, "rotation_matrix", kind=a.kind, unit=a.unit)
                 if a.is_rotation
-                else Block(a.what, a.indices, unit)
+                else Block(a.what, a.indices, unit, kind=a.kind, unit=a.unit)
                 for a in self.atoms
             )
         )
@@ -75,12 +77,13 @@ class _Derived:
 
     Attributes:
         name: Its name.
-        labels: For each number of an entry, what it is, its unit and its component.
+        labels: For each number of an entry, what it is, its kind, its unit and its component. Kind and unit of a
+            force on a joint are those of the joint's type.
         block: How an entry of a body moves with the world; None for one that moves as the velocities.
     """
 
     name: str
-    labels: tuple[tuple[str, str, str], ...]
+    labels: tuple[tuple[str, str, str, str], ...]
     block: Callable[[ndarray], ndarray] | None
 
 
@@ -98,20 +101,28 @@ def _inertia(g: Float[ndarray, "3 3"]) -> Float[ndarray, "10 10"]:
     return joined(np.linalg.pinv(unfold) @ np.kron(g, g) @ unfold, g, np.eye(1))
 
 
-def _components(what: str, unit: str, components: str = "x y z") -> tuple[tuple[str, str, str], ...]:
-    return tuple((what, unit, f" {component}") for component in components.split())
+def _components(what: str, kind: str, unit: str, components: str = "x y z") -> tuple[tuple[str, str, str, str], ...]:
+    return tuple((what, kind, unit, f" {component}") for component in components.split())
 
 
 _INERTIA = (
-    *_components("inertia", "kg m²", "xx yy zz xy xz yz"),
-    *_components("first moment", "kg m"),
-    ("mass", "kg", ""),
+    *_components("inertia", "inertia", "kg m²", "xx yy zz xy xz yz"),
+    *_components("first moment", "inertia", "kg m"),
+    ("mass", "inertia", "kg", ""),
 )
 DERIVED = (
     _Derived("cinert", _INERTIA, _inertia),
-    _Derived("cvel", _components("rotation", "rad/s") + _components("velocity about the center", "m/s"), _wrench),
-    _Derived("qfrc_actuator", (("actuator force", "N, Nm", ""),), None),
-    _Derived("cfrc_ext", _components("contact torque", "Nm") + _components("contact force", "N"), _wrench),
+    _Derived(
+        "cvel",
+        _components("rotation", "rate", "rad/s") + _components("velocity about the center", "velocity", "m/s"),
+        _wrench,
+    ),
+    _Derived("qfrc_actuator", (("actuator force", "", "", ""),), None),
+    _Derived(
+        "cfrc_ext",
+        _components("contact torque", "contact", "Nm") + _components("contact force", "contact", "N"),
+        _wrench,
+    ),
 )
 """Bodies' inertias and velocities about the robot's centre of mass, and the forces on joints and on bodies."""
 
@@ -202,17 +213,23 @@ def _position_atoms(robot: Robot, n_skipped: int) -> tuple[list[Atom], list[int]
         if kind == FREE:
             for i in range(3):
                 if at + i >= 0:
-                    atoms.append(Atom("position", "m", f"{owner} {'xyz'[i]}", (at + i,)))
+                    atoms.append(Atom("position", "position", "m", f"{owner} {'xyz'[i]}", (at + i,)))
                     kept.append(start + i)
             at, start = at + 3, start + 3
         if kind in (FREE, BALL):
             what = "orientation" if kind == FREE else "rotation"
-            atoms.append(Atom(what, "rotation matrix", owner, tuple(range(at, at + 4)), is_rotation=True))
+            atoms.append(Atom(what, "orientation", "1", owner, tuple(range(at, at + 4)), is_rotation=True))
             kept += range(start, start + 9)
         elif at >= 0:
-            atoms.append(Atom(*{HINGE: ("angle", "rad"), SLIDE: ("position", "m")}[kind], owner, (at,)))
+            atoms.append(Atom(*_named(JOINT_POSITION[kind]), owner, (at,)))
             kept.append(start)
     return atoms, kept
+
+
+def _named(measure: tuple[str, str]) -> tuple[str, str, str]:
+    """What is called by its kind."""
+    kind, unit = measure
+    return kind, kind, unit
 
 
 def _velocity_atoms(robot: Robot, start: int) -> list[Atom]:
@@ -220,13 +237,15 @@ def _velocity_atoms(robot: Robot, start: int) -> list[Atom]:
     for j, dof in enumerate(robot.model.jnt_dofadr.tolist()):
         kind, owner, at = int(robot.model.jnt_type[j]), _owner(robot, j), start + dof
         if kind == FREE:
-            atoms += [Atom("velocity, world axes", "m/s", f"{owner} {'xyz'[i]}", (at + i,)) for i in range(3)]
+            atoms += [
+                Atom("velocity, world axes", "velocity", "m/s", f"{owner} {'xyz'[i]}", (at + i,)) for i in range(3)
+            ]
             at += 3
         if kind in (FREE, BALL):
             what = "angular velocity, body axes"
-            atoms += [Atom(what, "rad/s", f"{owner} {'xyz'[i]}", (at + i,)) for i in range(3)]
+            atoms += [Atom(what, "rate", "rad/s", f"{owner} {'xyz'[i]}", (at + i,)) for i in range(3)]
         else:
-            atoms.append(Atom(*{HINGE: ("rate", "rad/s"), SLIDE: ("velocity", "m/s")}[kind], owner, (at,)))
+            atoms.append(Atom(*_named(JOINT_VELOCITY[kind]), owner, (at,)))
     return atoms
 
 
@@ -237,15 +256,26 @@ def _owner(robot: Robot, joint: int) -> str:
     return robot.name("jnt", joint)
 
 
+def _force(robot: Robot, dof: int) -> tuple[str, str]:
+    """Kind and unit of the force on a degree of freedom; a free joint moves before it turns."""
+    joint = int(robot.model.dof_jntid[dof])
+    kind = int(robot.model.jnt_type[joint])
+    is_moving = kind == FREE and dof - int(robot.model.jnt_dofadr[joint]) < 3
+    return JOINT_FORCE.get(kind, JOINT_FORCE[SLIDE if is_moving else HINGE])
+
+
 def _derived_atoms(robot: Robot, array: _Derived, first: int, start: int) -> list[Atom]:
     if array.block is None:
-        owners = [_owner(robot, int(j)) for j in robot.model.dof_jntid[first:]]
-    else:
-        owners = [robot.name("body", b) for b in range(first, robot.model.nbody)]
+        what = array.labels[0][0]
+        return [
+            Atom(what, *_force(robot, dof), _owner(robot, int(robot.model.dof_jntid[dof])), (start + dof - first,))
+            for dof in range(first, robot.model.nv)
+        ]
+    owners = [robot.name("body", b) for b in range(first, robot.model.nbody)]
     pairs = [(owner, label) for owner in owners for label in array.labels]
     return [
-        Atom(what, unit, f"{owner}{component}", (start + i,))
-        for i, (owner, (what, unit, component)) in enumerate(pairs)
+        Atom(what, kind, unit, f"{owner}{component}", (start + i,))
+        for i, (owner, (what, kind, unit, component)) in enumerate(pairs)
     ]
 
 

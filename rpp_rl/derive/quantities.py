@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from rpp_rl.derive.joints import joined
+from rpp_rl.derive.joints import JOINT_FORCE, JOINT_POSITION, JOINT_VELOCITY, joined
 from rpp_rl.derive.robot import HINGE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
 from rpp_rl.symmetry.matrices import snapped
@@ -60,7 +60,8 @@ class Quantity:
 
     Attributes:
         meaning: What it is.
-        unit: Its unit.
+        kind: One of `rpp_rl.envs.layout.KINDS`, or a table of kind and unit by the type of joint.
+        unit: Its unit, or that of each of its numbers.
         names: The components, or owners, of its numbers, given the robot and the options.
         matrix: How a symmetry moves them.
         needs: Options that have to be given.
@@ -69,12 +70,20 @@ class Quantity:
     """
 
     meaning: str
-    unit: str
+    kind: str | Mapping[int, tuple[str, str]]
+    unit: str | tuple[str, ...]
     names: Callable[[Robot, Options], Sequence[str]]
     matrix: Callable[[RobotSymmetry, Options], Float[ndarray, "n n"]]
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = field(default=("base",))
     is_rotation: bool = False
+
+    def measures(self, robot: Robot, options: Options, count: int) -> list[tuple[str, str]]:
+        """Kind and unit of each of its ``count`` numbers."""
+        if isinstance(self.kind, Mapping):
+            return [self.kind[int(robot.model.jnt_type[j])] for j in joint_indices(robot, options)]
+        units = self.unit if isinstance(self.unit, tuple) else (self.unit,) * count
+        return [(self.kind, unit) for unit in units]
 
 
 def shape_of(element: RobotSymmetry, options: Options) -> Float[ndarray, "3 3"]:
@@ -255,37 +264,40 @@ def _handedness(element: RobotSymmetry, options: Options) -> Float[ndarray, "1 1
 
 PARTS = ("bodies", "geoms")
 QUANTITIES: Mapping[str, Quantity] = {
-    "base_lin_vel": Quantity("velocity, base axes", "m/s", _xyz, _polar),
-    "base_ang_vel": Quantity("angular velocity, base axes", "rad/s", _xyz, _axial),
-    "projected_gravity": Quantity("gravity, base axes", "1", _xyz, _polar),
-    "base_height": Quantity("height", "m", _one("base"), _trivial),
-    "base_pos": Quantity("position, world axes", "m", _xyz, _world),
-    "base_quat": Quantity("orientation", "rotation matrix", _one("base"), lambda e, o: np.kron(e.world, shape_of(e, o)),
-                          is_rotation=True),
-    "base_rotation": Quantity("rotation matrix", "1", lambda _, __: [f"{a}{b}" for a in "xyz" for b in "xyz"],
+    "base_lin_vel": Quantity("velocity, base axes", "velocity", "m/s", _xyz, _polar),
+    "base_ang_vel": Quantity("angular velocity, base axes", "rate", "rad/s", _xyz, _axial),
+    "projected_gravity": Quantity("gravity, base axes", "direction", "1", _xyz, _polar),
+    "base_height": Quantity("height", "position", "m", _one("base"), _trivial),
+    "base_pos": Quantity("position, world axes", "position", "m", _xyz, _world),
+    "base_quat": Quantity("orientation", "orientation", "1", _one("base"),
+                          lambda e, o: np.kron(e.world, shape_of(e, o)), is_rotation=True),
+    "base_rotation": Quantity("rotation matrix", "orientation", "1",
+                              lambda _, __: [f"{a}{b}" for a in "xyz" for b in "xyz"],
                               lambda e, o: np.kron(e.world, shape_of(e, o))),
-    "roll_pitch": Quantity("roll and pitch", "rad", lambda _, __: ("roll", "pitch"), _diagonal_axial),
-    "world_lin_vel": Quantity("velocity, world axes", "m/s", _xyz, _world),
-    "world_ang_vel": Quantity("angular velocity, world axes", "rad/s", _xyz,
+    "roll_pitch": Quantity("roll and pitch", "angle", "rad", lambda _, __: ("roll", "pitch"), _diagonal_axial),
+    "world_lin_vel": Quantity("velocity, world axes", "velocity", "m/s", _xyz, _world),
+    "world_ang_vel": Quantity("angular velocity, world axes", "rate", "rad/s", _xyz,
                               lambda e, _: np.linalg.det(e.world).round() * e.world),
-    "command_velocity": Quantity("commanded velocity", "m/s, rad/s", lambda _, __: ("forward", "left", "yaw rate"),
+    "command_velocity": Quantity("commanded velocity", "command", ("m/s", "m/s", "rad/s"),
+                                 lambda _, __: ("forward", "left", "yaw rate"),
                                  lambda e, o: joined(_planar(e, o)[:2, :2], _yaw_sign(e, o))),
-    "command_lin_vel": Quantity("commanded velocity", "m/s", lambda _, __: ("forward", "left"),
+    "command_lin_vel": Quantity("commanded velocity", "command", "m/s", lambda _, __: ("forward", "left"),
                                 lambda e, o: _planar(e, o)[:2, :2]),
-    "command_yaw_rate": Quantity("commanded yaw rate", "rad/s", _one("yaw"), _yaw_sign),
-    "command_heading": Quantity("heading to go", "rad", _one("heading"), _yaw_sign),
-    "joint_pos": Quantity("joint position", "rad, m", _joint_names, _joints, takes=("joints",)),
-    "joint_vel": Quantity("joint velocity", "rad/s, m/s", _joint_names, _joints, takes=("joints",)),
-    "joint_torque": Quantity("joint torque", "Nm, N", _joint_names, _joints, takes=("joints",)),
-    "last_action": Quantity("last action", "1", _control_names, _controls, takes=("joints", "actuators")),
-    "contact": Quantity("contact", "1", _part_names, _parts, takes=PARTS),
-    "contact_force": Quantity("contact force, world axes", "N", _part_vectors, _vectors(_world), takes=PARTS),
-    "body_pos": Quantity("position, base axes", "m", _part_vectors, _vectors(_polar), takes=(*PARTS, "base")),
-    "imu_acc": Quantity("acceleration, sensor axes", "m/s²", _xyz, _sensor_frame, ("site",), ()),
-    "imu_gyro": Quantity("angular velocity, sensor axes", "rad/s", _xyz,
+    "command_yaw_rate": Quantity("commanded yaw rate", "command", "rad/s", _one("yaw"), _yaw_sign),
+    "command_heading": Quantity("heading to go", "command", "rad", _one("heading"), _yaw_sign),
+    "joint_pos": Quantity("joint position", JOINT_POSITION, "", _joint_names, _joints, takes=("joints",)),
+    "joint_vel": Quantity("joint velocity", JOINT_VELOCITY, "", _joint_names, _joints, takes=("joints",)),
+    "joint_torque": Quantity("joint torque", JOINT_FORCE, "", _joint_names, _joints, takes=("joints",)),
+    "last_action": Quantity("last action", "action", "1", _control_names, _controls, takes=("joints", "actuators")),
+    "contact": Quantity("contact", "contact", "1", _part_names, _parts, takes=PARTS),
+    "contact_force": Quantity("contact force, world axes", "force", "N", _part_vectors, _vectors(_world), takes=PARTS),
+    "body_pos": Quantity("position, base axes", "position", "m", _part_vectors, _vectors(_polar),
+                         takes=(*PARTS, "base")),
+    "imu_acc": Quantity("acceleration, sensor axes", "acceleration", "m/s²", _xyz, _sensor_frame, ("site",), ()),
+    "imu_gyro": Quantity("angular velocity, sensor axes", "rate", "rad/s", _xyz,
                          lambda e, o: np.linalg.det(_sensor_frame(e, o)).round() * _sensor_frame(e, o), ("site",), ()),
-    "height_scan": Quantity("height of the ground", "m", _scan_names, _scan, ("x", "y")),
-    "scalar": Quantity("scalar", "1", _one(""), _trivial, takes=()),
-    "pseudoscalar": Quantity("pseudoscalar", "1", _one(""), _handedness),
+    "height_scan": Quantity("height of the ground", "position", "m", _scan_names, _scan, ("x", "y")),
+    "scalar": Quantity("scalar", "other", "1", _one(""), _trivial, takes=()),
+    "pseudoscalar": Quantity("pseudoscalar", "other", "1", _one(""), _handedness),
 }  # fmt: skip
 """All kinds by name."""

@@ -77,7 +77,7 @@ def trajectory_figure(
     # Environments of few blocks show several numbers of each.
     n_each = max(1, 4 // len(blocks))
     panels = [
-        (block.name, index)
+        (block.title, index)
         for block in blocks
         for index in sorted(block.indices, key=lambda i: -float(real[:, i].std()))[:n_each]
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -19,29 +19,60 @@ of legs), ``middle_link`` the whole observation of the Swimmer; the formulas are
 ``identity``, not listed, keeps the numbers.
 """
 
+KINDS = (
+    "angle",
+    "rate",
+    "orientation",
+    "position",
+    "velocity",
+    "acceleration",
+    "direction",
+    "force",
+    "torque",
+    "inertia",
+    "contact",
+    "command",
+    "action",
+    "other",
+)
+"""What numbers can be. A rate is an angle per time; a direction a vector of length one; an action also a past one."""
+
 
 @dataclass(frozen=True)
 class Block:
     """Numbers of the environment's vector that belong together, and the representation that acts on them.
 
     Attributes:
-        name: What the numbers are, with their unit: ``"torso height [m]"``.
+        name: What the numbers are: ``"torso height"``.
         indices: Where they are in the environment's vector, in the order in which ``rep`` acts on them.
         rep: How they transform, after the change of coordinates.
         transform: ``"identity"`` or a key of `TRANSFORM_SIZES`. The rep of a ``"rotation_matrix"`` acts on R in
             row-major order, R' = g R sᵀ with det g = det s; it is the tensor product of a world and a body vector. Of
             several quaternions, one after the other, the matrices follow each other too.
+        kind: One of `KINDS` for all coordinates, or one for each; empty where nothing is said.
+        unit: The unit of all coordinates, ``"m"``, or that of each; ``"1"`` for pure numbers.
+        labels: A short name of each coordinate, ``"right knee"``; empty where they have none.
 
     Raises:
-        ValueError: If the numbers of indices and coordinates do not fit, or rotations do not go to rotations.
+        ValueError: If the numbers of indices, coordinates, kinds, units or labels do not fit, a kind is unknown, or
+            rotations do not go to rotations.
     """
 
     name: str
     indices: tuple[int, ...]
     rep: Rep
     transform: str = "identity"
+    kind: str | tuple[str, ...] = ""
+    unit: str | tuple[str, ...] = ""
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._require_sizes()
+        self._require_words()
+        if self.transform == "rotation_matrix":
+            _require_rotations(self)
+
+    def _require_sizes(self) -> None:
         if self.transform != "identity" and self.transform not in TRANSFORM_SIZES:
             known = ", ".join(["identity", *TRANSFORM_SIZES])
             raise ValueError(f"block {self.name!r}: unknown transform {self.transform!r}, known are {known}")
@@ -54,8 +85,47 @@ class Block:
                 f"block {self.name!r}: {self.transform} expects {n_in} indices and a representation of size {n_out}, "
                 f"got {len(self.indices)} and {self.rep.name} of size {self.rep.size}"
             )
-        if self.transform == "rotation_matrix":
-            _require_rotations(self)
+
+    def _require_words(self) -> None:
+        for what, words in (("kinds", self.kinds), ("units", self.units), ("labels", self.labels)):
+            if len(words) != self.rep.size and (words or what != "labels"):
+                raise ValueError(f"block {self.name!r}: expected {self.rep.size} {what}, got {len(words)}")
+            if not all(isinstance(word, str) for word in words):
+                raise ValueError(f"block {self.name!r}: expected {what} that are text, got {words!r}")
+        for kind in self.kinds:
+            if kind and kind not in KINDS:
+                raise ValueError(f"block {self.name!r}: unknown kind {kind!r}, known are {', '.join(KINDS)}")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each coordinate."""
+        return self.kind if isinstance(self.kind, tuple) else (self.kind,) * self.rep.size
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The unit of each coordinate."""
+        return self.unit if isinstance(self.unit, tuple) else (self.unit,) * self.rep.size
+
+    @property
+    def title(self) -> str:
+        """The name with the units, for people: ``"torso height [m]"``."""
+        units = ", ".join(dict.fromkeys(unit for unit in self.units if unit not in ("", "1")))
+        return f"{self.name} [{units}]" if units else self.name
+
+    def part(self, places: Sequence[int], rep: Rep) -> Block:
+        """Some numbers of a block whose numbers are its coordinates: those at ``places``, on which ``rep`` acts."""
+
+        def pick(words: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(words[i] for i in places) if words else ()
+
+        return replace(
+            self,
+            indices=tuple(self.indices[i] for i in places),
+            rep=rep,
+            kind=pick(self.kinds),
+            unit=pick(self.units),
+            labels=pick(self.labels),
+        )
 
 
 def _require_rotations(block: Block) -> None:
@@ -117,4 +187,4 @@ class Layout:
     def restrict(self, subgroup: Group, images: Sequence[Element]) -> Layout:
         """The same blocks under a subgroup; ``images`` are its generators as elements of the present group."""
         reps = {block.rep: block.rep.restrict(subgroup, images) for block in self.blocks}
-        return Layout(tuple(Block(b.name, b.indices, reps[b.rep], b.transform) for b in self.blocks))
+        return Layout(tuple(replace(block, rep=reps[block.rep]) for block in self.blocks))

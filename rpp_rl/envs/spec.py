@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ FORMAT = 1
 """Version of the plain data that `EnvSpec.to_dict` writes."""
 EXACT = 1e-9
 """Largest error that rounding explains after 20 steps of a simulator."""
+UNIT_IN_NAME = re.compile(r"([^\[\]]+) \[([^\[\]]+)\]")
+KIND_OF_BEFORE = {"rad": "angle", "rad/s": "rate", "m": "position", "m/s": "velocity"}
 
 
 @dataclass(frozen=True)
@@ -220,8 +223,16 @@ class EnvSpec:
 
         def blocks(layout: Layout) -> list[dict[str, Any]]:
             return [
-                {"name": b.name, "indices": list(b.indices), "rep": reps.index(b.rep), "transform": b.transform}
-                for b in layout.blocks
+                {
+                    "name": block.name,
+                    "indices": list(block.indices),
+                    "rep": reps.index(block.rep),
+                    "transform": block.transform,
+                    "kind": _plain(block.kind),
+                    "unit": _plain(block.unit),
+                    "labels": list(block.labels),
+                }
+                for block in layout.blocks
             ]
 
         return {
@@ -250,14 +261,38 @@ class EnvSpec:
             reps = [Rep.from_dict(rep, group) for rep in data["reps"]]
 
             def layout(key: str) -> Layout:
-                return Layout(
-                    tuple(Block(b["name"], tuple(b["indices"]), reps[b["rep"]], b["transform"]) for b in data[key])
-                )
+                return Layout(tuple(_block(block, reps) for block in data[key]))
 
             generators = tuple(Generator(**record) for record in data["generators"])
             return EnvSpec(data["env_id"], data["variant"], group, layout("observation"), layout("action"), generators)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"damaged environment specification: {type(error).__name__}: {error}") from error
+
+
+def _plain(words: str | tuple[str, ...]) -> str | list[str]:
+    return words if isinstance(words, str) else list(words)
+
+
+def _block(data: Mapping[str, Any], reps: Sequence[Rep]) -> Block:
+    words = _words_of_before(data["name"]) if "kind" not in data else data
+    kind, unit = (words[key] if isinstance(words[key], str) else tuple(words[key]) for key in ("kind", "unit"))
+    return Block(
+        words["name"],
+        tuple(data["indices"]),
+        reps[data["rep"]],
+        data["transform"],
+        kind,
+        unit,
+        tuple(data.get("labels", ())),
+    )
+
+
+def _words_of_before(name: str) -> dict[str, str]:
+    """Files of before have neither kind nor unit: names of one unit ended with it, ``"hip angles [rad]"``."""
+    match = UNIT_IN_NAME.fullmatch(name)
+    if match is None:
+        return {"name": name, "kind": "", "unit": ""}
+    return {"name": match[1], "kind": KIND_OF_BEFORE.get(match[2], ""), "unit": match[2]}
 
 
 def _require_relations(group: Group, reps: Iterable[Rep]) -> None:

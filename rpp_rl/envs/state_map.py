@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -97,7 +97,8 @@ def state_map_of_observation(spec: EnvSpec) -> Callable[[Simulator, Element], St
 def _state_layout(spec: EnvSpec, simulator: Simulator) -> Layout:
     """The blocks of positions and velocities, behind the leading positions that observations leave out."""
     skip, n_state = simulator.n_skipped, simulator.n_state
-    blocks = [Block("place in the world", tuple(range(skip)), skip * trivial(spec.group))] if skip else []
+    place = Block("place in the world", tuple(range(skip)), skip * trivial(spec.group), kind="position", unit="m")
+    blocks = [place] if skip else []
     for block in spec.observation.blocks:
         inside = np.array([index < n_state for index in block.indices])
         if inside.any():
@@ -106,7 +107,7 @@ def _state_layout(spec: EnvSpec, simulator: Simulator) -> Layout:
 
 
 def _shifted(block: Block, skip: int) -> Block:
-    return Block(block.name, tuple(index + skip for index in block.indices), block.rep, block.transform)
+    return replace(block, indices=tuple(index + skip for index in block.indices))
 
 
 def _part(spec: EnvSpec, block: Block, inside: Bool[ndarray, " k"]) -> Block:
@@ -117,4 +118,4 @@ def _part(spec: EnvSpec, block: Block, inside: Bool[ndarray, " k"]) -> Block:
         raise ValueError(f"{spec}: block {block.name!r} mixes positions or velocities with other numbers")
     generators, lie_algebra = (stack[:, inside][:, :, inside] for stack in stacks)
     rep = Rep(f"part of {block.rep.name}", spec.group, generators, lie_algebra)
-    return Block(block.name, tuple(np.array(block.indices)[inside].tolist()), rep)
+    return block.part(np.flatnonzero(inside).tolist(), rep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +122,7 @@ def _lifted(spec: EnvSpec, block: Block, matrix: Float[ndarray, "rep rep"]) -> F
     """The linear map of the numbers of a block that acts on its coordinates by ``matrix``, unique up to its sign."""
     if block.transform != "rotation_matrix" or len(block.indices) != 4:
         raise ValueError(f"{spec}: the action on block {block.name!r} depends on the observation; choose another group")
-    single = type(spec.observation)((Block(block.name, (0, 1, 2, 3), block.rep, block.transform),))
+    single = type(spec.observation)((replace(block, indices=(0, 1, 2, 3)),))
     corners = np.eye(4)
     columns = from_rep(single, to_rep(single, corners) @ matrix.T)
     # Each image is known up to its sign; those of sums of two corners tell which signs go together.

@@ -1,5 +1,7 @@
 """The picture of an agent, and the measure of a gait's symmetry behind it."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 import envs_reps
 from rpp_rl.agents.gait import asymmetries, limbs
 from rpp_rl.cli.plot_agent import main
+from rpp_rl.envs import Layout
 from rpp_rl.io.extras import MissingExtraError
 
 PERIOD = 40
@@ -64,7 +67,14 @@ def test_a_posture_counts_only_where_it_differs():
 
 @pytest.mark.parametrize(
     ("env_id", "n_sets", "n_limbs"),
-    [("Ant-v4", 2, 4), ("Walker2d-v5", 3, 2), ("Humanoid-v5", 9, 2), ("Hopper-v5", 4, 2), ("HalfCheetah-v5", 3, 2)],
+    [
+        ("Ant-v4", 2, 4),
+        ("Swimmer-v5", 3, 2),
+        ("Walker2d-v5", 3, 2),
+        ("Humanoid-v5", 9, 2),
+        ("Hopper-v5", 4, 2),
+        ("HalfCheetah-v5", 3, 2),
+    ],
 )
 def test_limbs_of_the_robots(env_id, n_sets, n_limbs):
     """Every set is closed under the group: the image of a curve of the set is a curve of the set, with its sense."""
@@ -77,6 +87,28 @@ def test_limbs_of_the_robots(env_id, n_sets, n_limbs):
             for index, sign in members:
                 image = int(np.abs(g[:, index]).argmax())
                 assert (image, sign * g[image, index]) in members or (image, -sign * g[image, index]) in members
+
+
+def test_only_angles_are_limbs():
+    """The one block of the Swimmer's middle link holds angles, velocities and rates."""
+    spec = envs_reps.load("Swimmer-v5", "Z2xZ2")
+    found = limbs(spec)
+    assert [(group.name, group.coordinates) for group in found] == [
+        ("heading angle [rad]", (0, 0)),
+        ("bend angle [rad]", (1, 2)),
+    ]
+    assert found[1].labels == ("first bend", "second bend")
+    moving = np.zeros((100, spec.obs_rep.size))
+    moving[:, 3:] = np.random.default_rng(0).normal(size=(100, 5))
+    assert [asymmetry.error for asymmetry in asymmetries(spec, moving)] == [0.0, 0.0]
+
+
+def test_what_numbers_are_is_not_read_out_of_names():
+    """Negative control: without kinds there are no angles, whatever the names say."""
+    spec = envs_reps.load("Walker2d-v5")
+    blocks = tuple(replace(block, name=block.title, kind="") for block in spec.observation.blocks)
+    assert limbs(spec)
+    assert not limbs(replace(spec, observation=Layout(blocks)))
 
 
 @pytest.mark.mujoco

@@ -234,3 +234,35 @@ def test_bounds_that_the_group_does_not_preserve_are_refused():
         robot().check_spaces(observation, Box(-high, high))
     with pytest.raises(ValueError, match=r"the bounds of action . in block 'torques'.* under f"):
         robot().check_spaces(observation, Box(-1, 2, (4,)))
+
+
+def test_kinds_units_and_labels_say_what_each_coordinate_is():
+    mixed = Block(
+        "height and pitch", (0, 1), 2 * R, kind=("position", "angle"), unit=("m", "rad"), labels=("z", "pitch")
+    )
+    assert mixed.title == "height and pitch [m, rad]"
+    assert (mixed.kinds, mixed.units) == (("position", "angle"), ("m", "rad"))
+    part = mixed.part([1], R)
+    assert (part.indices, part.kinds, part.units, part.labels) == ((1,), ("angle",), ("rad",), ("pitch",))
+    assert Block("flag", (0,), R, unit="1").title == "flag"
+    with pytest.raises(ValueError, match=r"block 'x': expected 2 units, got 3"):
+        Block("x", (0, 1), 2 * R, unit=("m", "m", "m"))
+    with pytest.raises(ValueError, match=r"block 'x': unknown kind 'angel', known are angle"):
+        Block("x", (0, 1), 2 * R, kind="angel")
+    with pytest.raises(ValueError, match=r"block 'x': expected labels that are text"):
+        Block("x", (0,), R, labels=(1,))
+
+
+def test_specifications_of_before_carry_the_unit_in_the_name():
+    spec = robot()
+    data = spec.to_dict()
+    for block in data["observation"]:
+        for key in ("kind", "unit", "labels"):
+            del block[key]
+    words = [(block.name, block.kind, block.unit) for block in EnvSpec.from_dict(data).observation.blocks]
+    assert words == [
+        ("legs", "angle", "rad"),
+        ("orientation", "", ""),
+        ("height", "position", "m"),
+        ("angular velocity", "rate", "rad/s"),
+    ]
