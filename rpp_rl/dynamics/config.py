@@ -38,6 +38,13 @@ class ModelConfig(Settings):
     chunk_length: int = setting(10, "steps of a chunk, and of the rollouts whose error is minimised", at_least=1)
     n_test: int = setting(50, "held-out trajectories to test with", at_least=1)
     test_length: int = setting(100, "steps of each of them", at_least=1)
+    validation: float = setting(
+        0.1,
+        "share of the episodes to learn from that chooses the epoch instead: the model keeps the weights with the "
+        "lowest loss on their chunks; 0 for those of the last epoch",
+        at_least=0,
+        at_most=0.9,
+    )
     data_seed: int = setting(
         0,
         "seed that divides the data; separate from seed, so that runs with several seeds share one test set",
@@ -45,6 +52,9 @@ class ModelConfig(Settings):
     )
 
     n_epochs: int = setting(500, "passes through the chunks", at_least=1)
+    patience: int | None = setting(
+        None, "end after so many epochs without a better loss on the validation chunks; absent for never", at_least=1
+    )
     seed: int | None = setting(
         None, "seed of weights and order of chunks; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
     )
@@ -71,8 +81,22 @@ class ModelConfig(Settings):
         "deterministic", "predict a state, or a state and its standard deviation"
     )
     ensemble: int | None = setting(None, "number of models trained together; absent for a single one", at_least=1)
-    equiv_var: float | None = setting(1e6, "prior variance of the equivariant pathway; null for none")
-    residual_var: float | None = setting(3.0, "prior variance of the residual pathway; null for none")
+    layer_norm: bool = setting(False, "equivariant layer norm in the hidden layers")
+    inner_residual: bool = setting(
+        True,
+        "give the maps between hidden layers a residual pathway too; without it a soft model of equal parameters is "
+        "much wider",
+    )
+    residual_decay: float | Literal["auto"] | None = setting(
+        "auto",
+        "decay of the residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry as far "
+        "as it was measured to hold, or none beside a Gaussian prior; null for none",
+        at_least=0,
+    )
+    equiv_var: float | None = setting(
+        None, "variance of the paper's Gaussian prior in the loss for the equivariant pathway; null for none"
+    )
+    residual_var: float | None = setting(None, "that for the residual pathway")
 
     @property
     def method(self) -> str:

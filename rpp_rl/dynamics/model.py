@@ -40,6 +40,8 @@ class TransitionModel(nn.Module):
             length, and arguments without it, of shape ``(batch, ...)``, are shared by the members. None for a single
             model, without that axis.
         head: See `Head`.
+        layer_norm: Whether each nonlinearity is preceded by `rpp_rl.nn.EquivariantLayerNorm`.
+        inner_residual: Whether maps between hidden layers have a residual pathway too, see `rpp_rl.nn.trunk`.
 
     Raises:
         ValueError: If an option is unknown or does not fit the group.
@@ -57,6 +59,8 @@ class TransitionModel(nn.Module):
         activation: str = "silu",
         ensemble: int | None = None,
         head: Head = "deterministic",
+        layer_norm: bool = False,
+        inner_residual: bool = True,
     ) -> None:
         super().__init__()
         if head not in get_args(Head):
@@ -64,6 +68,7 @@ class TransitionModel(nn.Module):
         self.mode: Mode = mode
         self.spec, self.ensemble, self.head = spec, ensemble, head
         self.widths, self.hidden, self.activation = tuple(widths), hidden, activation
+        self.layer_norm, self.inner_residual = layer_norm, inner_residual
         kind = hidden or ("regular" if spec.group.is_finite else "uniform")
         self.rep_in, self.rep_out = spec.obs_rep + spec.action_rep, spec.obs_rep
         self.to_rep = ObsToRep(spec.observation)
@@ -72,12 +77,21 @@ class TransitionModel(nn.Module):
         self.register_buffer("std_index", std_index, persistent=False)
         rep_net = self.rep_out + rep_std if head == "gaussian" else self.rep_out
         hidden_reps = [hidden_rep(spec.group, width, kind) for width in widths]
-        self.net = RPPEMLP(self.rep_in, rep_net, hidden_reps, mode=mode, activation=activation, ensemble=ensemble)
+        self.net = RPPEMLP(
+            self.rep_in,
+            rep_net,
+            hidden_reps,
+            mode=mode,
+            activation=activation,
+            layer_norm=layer_norm,
+            inner_residual=inner_residual,
+            ensemble=ensemble,
+        )
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """All arguments but the specification, as plain values."""
-        names = ("mode", "widths", "hidden", "activation", "ensemble", "head")
+        names = ("mode", "widths", "hidden", "activation", "ensemble", "head", "layer_norm", "inner_residual")
         return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
 
     @property
@@ -162,7 +176,13 @@ def _std_rep(rep: Rep) -> tuple[Rep, Int[Tensor, " size"]]:
 
 
 def widths_of_equal_size(
-    spec: EnvSpec, widths: Sequence[int], *, mode: Mode, hidden: str | None = None, head: Head = "deterministic"
+    spec: EnvSpec,
+    widths: Sequence[int],
+    *,
+    mode: Mode,
+    hidden: str | None = None,
+    head: Head = "deterministic",
+    inner_residual: bool = True,
 ) -> tuple[int, ...]:
     """Widths with which a model has as many trainable numbers as a plain network of the given ones, and not more.
 
@@ -182,7 +202,9 @@ def widths_of_equal_size(
         return tuple(max(round(n_steps * width / max(widths)), 1) * step for width in widths)
 
     def fits(n_steps: int) -> bool:
-        model = TransitionModel(spec, mode=mode, widths=scaled(n_steps), hidden=hidden, head=head)
+        model = TransitionModel(
+            spec, mode=mode, widths=scaled(n_steps), hidden=hidden, head=head, inner_residual=inner_residual
+        )
         return model.n_parameters <= target
 
     low, high = 0, 2

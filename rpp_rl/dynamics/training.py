@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,19 +13,24 @@ from torch import Tensor, nn
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
-from rpp_rl.nn import Prior, pathways
+from rpp_rl.nn import Prior, parameter_groups, pathways
 from rpp_rl.nn.products import fast_products
 
 PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
 """The variances of arXiv:2112.01388, appendix C.4."""
+BEST = "best."
+"""Begins the names of the weights of the best epoch in the state of a training."""
 
 
 class Trainer:
-    """Minimises the l1 norm of the error of rollouts plus the negative log prior per transition.
+    """Minimises the l1 norm of the error of rollouts; the residual pathway decays, or a Gaussian prior joins the loss.
 
     The error is measured in units of `TransitionModel.state_scale`. A Gaussian head adds the negative log likelihood
     of the change in one step under its standard deviation, with the mean held fixed, so that means are the same with
     both heads. The learning rate falls to zero along half a cosine.
+
+    With chunks to validate on, the weights of the epoch with the lowest loss on them are kept, and `finish` puts them
+    into the model; training may end before the last epoch for want of a better one.
 
     What a step does depends on nothing but the state of the trainer, its data and its arguments: on a CPU, training
     that continues from `state` repeats every bit. On a GPU the data lie on the device and a step is one captured graph.
@@ -33,17 +38,27 @@ class Trainer:
     Args:
         model: The model, on the device to train on; its normalisation is taken from the data.
         train: Chunks; a rollout is as long as they are.
-        test: Trajectories of at least that length.
+        test: Trajectories of at least that length, which decide nothing.
+        validation: Chunks to choose the epoch by; None for the last one.
         batch_size: Chunks in each minibatch; at most all of them.
         learning_rate: Step size of Adam in the first epoch.
         n_epochs: Passes through the data in total.
-        prior: Prior of the parameters; its residual variance counts in ``rpp`` mode only, its other not in ``mlp``.
+        patience: Epochs without a better loss on the validation chunks after which training ends; None for never.
+        residual_decay: Decoupled decay of the residual pathway, relative to the learning rate, in ``rpp`` mode; None
+            for none. See `rpp_rl.nn.parameter_groups`.
+        prior: Gaussian prior in the loss, divided by the number of transitions; its residual variance counts in ``rpp``
+            mode only, its other not in ``mlp``.
         seed: Decides the order of the data.
 
     Attributes:
         epoch: Number of epochs completed.
-        history: For each of them the mean loss on the way and the loss on the test trajectories at its end, without
-            the prior, shape ``(epoch, 2)``.
+        history: For each of them the mean loss on the way, and the losses at its end on the validation chunks (NaN
+            without) and on the test trajectories, all without the prior, shape ``(epoch, 3)``.
+        best_epoch: The epoch with the lowest loss on the validation chunks, counted from 1; 0 before there is one.
+        best: Its weights.
+
+    Raises:
+        ValueError: If there is patience but nothing to validate on.
     """
 
     def __init__(
@@ -52,27 +67,48 @@ class Trainer:
         train: Trajectories,
         test: Trajectories,
         *,
+        validation: Trajectories | None = None,
         batch_size: int = 500,
         learning_rate: float = 1e-2,
         n_epochs: int = 500,
-        prior: Prior = PAPER_PRIOR,
+        patience: int | None = None,
+        residual_decay: float | None = None,
+        prior: Prior | None = None,
         seed: int = 0,
     ) -> None:
+        if patience is not None and validation is None:
+            raise ValueError("patience needs chunks to validate on: set validation above 0")
         self.model, self.n_epochs, self.learning_rate, self.seed = model, n_epochs, learning_rate, seed
         self.device = next(model.parameters()).device
         self.states, self.actions = self._encoded(train)
         model.fit_scaling(self.states, self.actions)
         self.test_states, self.test_actions = self._encoded(test.episodes().windows(train.time))
-        self.prior = prior.of_mode(model.mode)
+        self.validation = None if validation is None else self._encoded(validation)
+        self.patience = patience
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+        self.prior = (prior or Prior()).of_mode(model.mode)
         self.pathways, self.n_data = pathways(model), len(train) * train.time
         self.batch_size = min(batch_size, len(train))
-        self.epoch, self.history = 0, np.zeros((0, 2))
-        self.optimizer = _adam(model, self.device)
+        self.epoch, self.history = 0, np.zeros((0, 3))
+        self.optimizer = _adam(model, residual_decay, self.device)
         self.index = torch.zeros(*self._members, self.batch_size, dtype=torch.long, device=self.device)
         self.graph: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
                 self.graph = self._capture()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all epochs are made, or no better one has come for too long."""
+        return self.epoch >= self.n_epochs or (
+            self.patience is not None and self.epoch - self.best_epoch >= self.patience
+        )
+
+    def finish(self) -> None:
+        """Put the weights of the best epoch into the model; without chunks to validate on those of the last remain."""
+        if self.best:
+            self.model.load_state_dict(self.best)
 
     @fast_products()
     def run_epoch(self) -> None:
@@ -85,25 +121,34 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"].fill_(learning_rate)
         losses = [self._step(index).clone() for index in self._order()]
-        row = float(torch.stack(losses).mean()), self.test_loss()
+        validation = math.nan if self.validation is None else self._loss_on(self.validation)
+        row = float(torch.stack(losses).mean()), validation, self.test_loss()
         if not math.isfinite(row[0]):
             raise FloatingPointError(
                 f"in epoch {self.epoch + 1} the loss is {row[0]}: the training has diverged; use a lower learning_rate"
             )
         self.history = np.concatenate([self.history, [row]])
         self.epoch += 1
+        if self.validation is not None and not validation >= np.min(self.history[:-1, 1], initial=math.inf):
+            self.best_epoch = self.epoch
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def test_loss(self) -> float:
+        """The loss on the test trajectories, cut to the length of the chunks."""
+        return self._loss_on((self.test_states, self.test_actions))
 
     @torch.no_grad()
     @fast_products()
-    def test_loss(self) -> float:
-        """The loss on the test trajectories, cut to the length of the chunks."""
-        data = (tensor.expand(*self._members, *tensor.shape) for tensor in (self.test_states, self.test_actions))
-        return float(rollout_loss(self.model, *data)) / (self.model.ensemble or 1)
+    def _loss_on(self, data: Sequence[Tensor]) -> float:
+        """The mean loss of a member on states and actions."""
+        expanded = (tensor.expand(*self._members, *tensor.shape) for tensor in data)
+        return float(rollout_loss(self.model, *expanded)) / (self.model.ensemble or 1)
 
     def state(self) -> dict[str, Tensor]:
         """What has to be saved besides the model's own state to continue."""
         named = {f"optimizer.{name}.{key}": value for name, key, value in self._moments()}
-        return {"history": torch.from_numpy(self.history), **named}
+        best = {f"{BEST}{name}": value for name, value in self.best.items()}
+        return {"history": torch.from_numpy(self.history), **named, **best}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from where `state` was taken; the model's own state is loaded into the model.
@@ -112,12 +157,16 @@ class Trainer:
             ValueError: If the state is that of another model.
         """
         moments = {f"optimizer.{name}.{key}": value for name, key, value in self._moments()}
-        if moments.keys() | {"history"} != state.keys():
+        best = {name.removeprefix(BEST): value for name, value in state.items() if name.startswith(BEST)}
+        history = _of_three_columns(state["history"].numpy()) if "history" in state else None
+        is_own = moments.keys() == {name for name in state if name != "history" and not name.startswith(BEST)}
+        if history is None or not is_own or best.keys() != (self.model.state_dict().keys() if best else set()):
             raise ValueError("the checkpoint does not belong to this model")
         for name, value in moments.items():
             value.copy_(state[name])
-        self.history = state["history"].numpy()
-        self.epoch = len(self.history)
+        self.history, self.epoch = history, len(history)
+        self.best = {name: value.to(self.device) for name, value in best.items()}
+        self.best_epoch = int(np.argmin(history[:, 1])) + 1 if best else 0
 
     @property
     def _members(self) -> tuple[int, ...]:
@@ -201,12 +250,20 @@ def rollout_loss(
     return loss
 
 
-def _adam(model: nn.Module, device: torch.device) -> torch.optim.Adam:
+def _of_three_columns(history: Float[np.ndarray, "epoch columns"]) -> Float[np.ndarray, "epoch 3"]:
+    """The history of a training; those of former versions have no column of the validation."""
+    return np.insert(history, 1, np.nan, axis=1) if history.shape[1] == 2 else history
+
+
+def _adam(model: nn.Module, residual_decay: float | None, device: torch.device) -> torch.optim.AdamW:
     """Adam with its state in place from the start, because a captured step cannot make it."""
-    parameters = list(model.parameters())
-    learning_rate = torch.zeros((), device=device)
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=device.type == "cuda")
-    for parameter in parameters:
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, residual_decay),
+        lr=torch.zeros((), device=device),
+        fused=True,
+        capturable=device.type == "cuda",
+    )
+    for parameter in model.parameters():
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device),
             "exp_avg": torch.zeros_like(parameter),

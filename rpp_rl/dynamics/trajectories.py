@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -126,10 +127,31 @@ class Episodes:
         return Trajectories(states, actions, self.env_id)
 
 
+class Division(NamedTuple):
+    """What a set of episodes is divided into; no episode is part of two.
+
+    Attributes:
+        train: Chunks to learn from.
+        validation: Chunks to choose by; None where there are none.
+        test: Trajectories to test with.
+    """
+
+    train: Trajectories
+    validation: Trajectories | None
+    test: Trajectories
+
+
 def split(
-    episodes: Episodes, *, n_chunks: int, chunk_length: int, n_test: int, test_length: int, seed: int
-) -> tuple[Trajectories, Trajectories]:
-    """Chunks to learn from, and trajectories to test with from whole episodes that no chunk comes from.
+    episodes: Episodes,
+    *,
+    n_chunks: int,
+    chunk_length: int,
+    n_test: int,
+    test_length: int,
+    seed: int,
+    validation: float = 0.0,
+) -> Division:
+    """Chunks to learn from and to validate on, and trajectories to test with, from different episodes.
 
     A tenth of the episodes that are long enough is held out, at most ``n_test`` of them, and more only if those do
     not contain ``n_test`` trajectories.
@@ -141,9 +163,7 @@ def split(
         n_test: Number of test trajectories.
         test_length: Steps in each.
         seed: Decides what is held out and where the chunks lie.
-
-    Returns:
-        The chunks and the test trajectories.
+        validation: Share of the episodes that are left whose chunks are validated on.
 
     Raises:
         ValueError: If the episodes are too short or too few.
@@ -166,8 +186,27 @@ def split(
             f"the {n_test} test trajectories of {test_length} steps take all {len(episodes)} episodes and leave none "
             "to learn from: collect more data or ask for fewer or shorter ones (n_test, test_length)"
         )
-    train = episodes.subset(rest).sample_windows(chunk_length, n_chunks, rng)
-    return train, episodes.subset(held_out).sample_windows(test_length, n_test, rng)
+    chunks = sample_chunks(episodes.subset(rest), n_chunks, chunk_length, validation, rng)
+    return Division(*chunks, episodes.subset(held_out).sample_windows(test_length, n_test, rng))
+
+
+def sample_chunks(
+    episodes: Episodes, n: int, length: int, validation: float, rng: np.random.Generator
+) -> tuple[Trajectories, Trajectories | None]:
+    """Up to ``n`` chunks to learn from, and of a share of the episodes as large a share of chunks to validate on.
+
+    At least one episode is left to learn from; if there is only one, there is nothing to validate on.
+
+    Raises:
+        ValueError: If no episode is long enough.
+    """
+    usable = rng.permutation([k for k, a in enumerate(episodes.actions) if len(a) >= length]) if validation else []
+    if len(usable) < 2:
+        return episodes.sample_windows(length, n, rng), None
+    n_held_out = min(max(1, round(validation * len(usable))), len(usable) - 1)
+    train, held_out = (episodes.subset(sorted(part)) for part in (usable[n_held_out:], usable[:n_held_out]))
+    n_validation = max(1, round(validation * n))
+    return train.sample_windows(length, n, rng), held_out.sample_windows(length, n_validation, rng)
 
 
 def require_disjoint(train: Episodes, test: Episodes) -> None:

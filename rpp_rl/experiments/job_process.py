@@ -20,7 +20,7 @@ from rpp_rl.experiments.job_folder import JobFolder
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.checkpoint import read_mark
-from rpp_rl.runs.train_dynamics import train_dynamics
+from rpp_rl.runs.train_dynamics import IS_COMPLETE, train_dynamics
 from rpp_rl.runs.train_sac import train_sac
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import merged_settings
@@ -124,7 +124,10 @@ def _n_done(folder: JobFolder, run: RunFolder) -> int | None:
     """Steps or epochs at the newest checkpoint, None if none was reached."""
     if folder.kind == "sac":
         return read_mark(run).n_steps if run.replay_buffer.exists() else None
-    return len(read_model(run.path)[2]["history"]) if (run.path / MODEL_FILE).exists() else None
+    if not (run.path / MODEL_FILE).exists():
+        return None
+    _, about, state = read_model(run.path)
+    return folder.total if about.get(IS_COMPLETE) else len(state["history"])
 
 
 def _complete(run: RunFolder, n_steps: int) -> None:

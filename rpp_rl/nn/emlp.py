@@ -92,6 +92,7 @@ def trunk(
     activation: str = "relu",
     bilinear: BilinearKind = False,
     layer_norm: bool = False,
+    inner_residual: bool = True,
     ensemble: int | None = None,
 ) -> Trunk:
     """Hidden layers: for each rep in ``hidden`` a linear map, the optional extras and a nonlinearity.
@@ -105,15 +106,19 @@ def trunk(
             True for products with scalars at the paper's scale for reinforcement learning, ``"tensor"`` for all
             products of summands at its scale for supervised learning.
         layer_norm: Whether each nonlinearity is preceded by `EquivariantLayerNorm`.
+        inner_residual: Whether in ``rpp`` mode the maps between hidden layers have a residual pathway too. Without it
+            the free parameters grow with the width and not with its square, and the first map can break the symmetry
+            for all that follow.
         ensemble: Number of independent networks computed together, see `RPPLinear`.
 
     Raises:
         ValueError: If the reps belong to different groups, or an option does not exist for the mode or the reps.
     """
     layers: list[nn.Module] = []
-    for rep in hidden:
+    inner_mode: Mode = "emlp" if mode == "rpp" and not inner_residual else mode
+    for number, rep in enumerate(hidden):
         act = nonlinearity(rep, activation, mode)
-        layers.append(RPPLinear(rep_in, act.rep_in, mode=mode, ensemble=ensemble))
+        layers.append(RPPLinear(rep_in, act.rep_in, mode=inner_mode if number else mode, ensemble=ensemble))
         if bilinear and mode != "mlp":
             layers.append(_bilinear(act.rep_in, bilinear, ensemble))
         if layer_norm:
@@ -156,6 +161,7 @@ class RPPEMLP(nn.Module):
         activation: One of ``relu``, ``silu``, ``tanh``.
         bilinear: See `trunk`.
         layer_norm: See `trunk`.
+        inner_residual: See `trunk`.
         ensemble: Number of independent networks computed together; inputs and outputs then have a leading member axis.
             Members that share an input ``x`` take ``x.expand(ensemble, *x.shape)``, which copies nothing.
 
@@ -180,6 +186,7 @@ class RPPEMLP(nn.Module):
         activation: str = "relu",
         bilinear: BilinearKind = False,
         layer_norm: bool = False,
+        inner_residual: bool = True,
         ensemble: int | None = None,
     ) -> None:
         super().__init__()
@@ -191,6 +198,7 @@ class RPPEMLP(nn.Module):
             activation=activation,
             bilinear=bilinear,
             layer_norm=layer_norm,
+            inner_residual=inner_residual,
             ensemble=ensemble,
         )
         self.head = RPPLinear(hidden[-1] if hidden else rep_in, rep_out, mode=mode, ensemble=ensemble)

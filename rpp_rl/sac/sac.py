@@ -22,6 +22,7 @@ from torch.optim import Adam, AdamW
 
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import Mode, Prior, residual_decay
+from rpp_rl.nn.prior import UNKNOWN_ERROR
 from rpp_rl.sac import plain_update
 from rpp_rl.sac.arguments import policy_and_env, with_symmetry
 from rpp_rl.sac.captured import CapturedUpdate
@@ -34,8 +35,6 @@ from rpp_rl.sac.reward_scale import add_rewards, no_returns, reward_scale
 
 REWARD_ERROR = 0.3
 """What a symmetry that changes the reward counts as at least, as an error of the dynamics would."""
-UNKNOWN_ERROR = 1.0
-"""What a symmetry counts as that nobody has measured."""
 
 Update = Literal["auto", "plain"]
 

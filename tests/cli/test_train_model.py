@@ -11,17 +11,20 @@ import time
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import envs_reps
 from rpp_rl.cli.train_model import main
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, write_episodes
 from rpp_rl.dynamics.config import ModelConfig
-from rpp_rl.dynamics.model_file import read_model
+from rpp_rl.dynamics.model_file import read_model, save_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.nn import Prior
 from rpp_rl.runs import train_dynamics as module
 from rpp_rl.runs.callbacks import Interrupted, StopWish
 from rpp_rl.settings import merged_settings
+from rpp_rl.shipped_configs import config_file
 
 ENV = "Hopper-v4"
 TINY = ["--seed", "3", "--epochs", "6", "--save-freq", "2", "--device", "cpu", "-params", "n_test:4", "test_length:20"]
@@ -87,12 +90,21 @@ def test_every_setting_is_read():
 
 def test_the_defaults_are_those_of_the_library():
     config = ModelConfig(env=ENV)
+    others = ("mode", "seed", "prior", "validation", "residual_decay")
     for kind, names in ((Trainer, {}), (TransitionModel, {"widths": "net_arch"})):
         for name, parameter in inspect.signature(kind).parameters.items():
             field = names.get(name, name)
-            if parameter.default is not parameter.empty and field not in ("mode", "seed", "prior"):
+            if parameter.default is not parameter.empty and field not in (
+                "mode",
+                "seed",
+                "prior",
+                "validation",
+                "residual_decay",
+            ):
                 assert getattr(config, field) == parameter.default
-    assert (config.equiv_var, config.residual_var) == (PAPER_PRIOR.equiv_var, PAPER_PRIOR.residual_var)
+    assert (config.equiv_var, config.residual_var) == (None, None)
+    faithful = merged_settings(ModelConfig, {"env": ENV}, config_file("faithful", "model"))
+    assert Prior(faithful.equiv_var, faithful.residual_var) == PAPER_PRIOR
 
 
 class Died(BaseException):
@@ -122,6 +134,29 @@ def test_a_killed_run_goes_on_to_the_same_bits(flags, folder, monkeypatch, optio
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert about == about_resumed
     assert len((killed / ENV / "command.txt").read_text().splitlines()) == 2
+
+
+def test_a_run_of_a_former_version_goes_on_without_validation(flags, folder, monkeypatch, capsys):
+    monkeypatch.setattr(Trainer, "is_complete", property(lambda self: self.epoch == 2))
+    assert main([*flags, "--rpp", "-params", "validation:0", "n_test:4"]) == 0
+    monkeypatch.undo()
+    model, about, _ = read_model(folder)
+    config = RunFolder.open(folder).config
+    settings = yaml.safe_load(config.read_text())
+    del settings["validation"], about["validation"], about["is_complete"]
+    config.write_text(yaml.safe_dump(settings))
+    rng = np.random.default_rng(0)
+    state = {f"optimizer.{name}.step": torch.zeros(()) for name, _ in model.named_parameters()}
+    for key in ("exp_avg", "exp_avg_sq"):
+        state |= {f"optimizer.{name}.{key}": torch.zeros_like(p.detach()) for name, p in model.named_parameters()}
+    history = torch.from_numpy(rng.normal(size=(2, 2)))
+    save_model(model, folder / "model.safetensors", about=about, extra={**state, "history": history})
+    capsys.readouterr()
+    assert main(["--resume", str(folder)]) == 0
+    assert "after 2 of 6 epochs" in capsys.readouterr().out
+    _, about, state = read_model(folder)
+    assert (about["validation"], len(state["history"])) == (0, 6)
+    assert merged_settings(ModelConfig, {}, config).validation == 0
 
 
 def test_an_interrupted_run_is_saved_where_it_is(flags, folder, monkeypatch, capsys):
@@ -199,6 +234,8 @@ def test_test_trajectories_may_come_from_another_file(flags, tmp_path, folder, r
         (["-params", "hidden:cubic"], "cubic"),
         (["-params", "residual_var:-1"], "residual_var must be positive"),
         (["--ensemble", "0"], "ensemble: expected at least 1"),
+        (["-params", "residual_decay:-1"], "residual_decay: expected at least 0"),
+        (["-params", "validation:0", "patience:3"], "patience needs chunks to validate on"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(flags, tmp_path, refused, extra, message):
@@ -233,6 +270,9 @@ def test_runs_that_cannot_go_on_say_why(flags, folder, tmp_path, refused):
     assert main([*flags, "--rpp"]) == 0
     assert "has made its 6 epochs" in refused(main, "--resume", folder)
     assert "n_epochs cannot be given" in refused(main, "--resume", folder, "--epochs", "9")
+    model, about, state = read_model(folder)
+    unfinished = {"about": {**about, "is_complete": False}, "extra": {**state, "history": state["history"][:2]}}
+    save_model(model, folder / "model.safetensors", **unfinished)
     write(tmp_path / "data.npz", seed=1)
     assert "is not what" in refused(main, "--resume", folder)
     (folder / "model.safetensors").write_bytes(b"")

@@ -11,7 +11,7 @@ from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.model_file import read_model, save_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer, rollout_loss
 from rpp_rl.dynamics.trajectories import Trajectories
-from rpp_rl.nn import Prior, RPPLinear
+from rpp_rl.nn import Prior, RPPLinear, pathways
 
 
 def springs(n, time, rng, stiffness=(3.0, 3.0), action_scale=1.0):
@@ -34,7 +34,9 @@ def make_model(mode="rpp", seed=0, widths=(16, 16), **options):
 
 def make_trainer(model, n=40, data=springs, **options):
     rng = np.random.default_rng(0)
-    return Trainer(model, data(n, 5, rng), data(20, 20, rng), **({"batch_size": 10, "n_epochs": 6} | options))
+    parts = [data(n, 5, rng), data(20, 20, rng)]
+    options = {"batch_size": 10, "n_epochs": 6, "validation": data(10, 5, rng)} | options
+    return Trainer(model, *parts, **options)
 
 
 def run(trainer, n_epochs=None):
@@ -49,9 +51,9 @@ def run(trainer, n_epochs=None):
 )
 def test_the_loss_falls(options):
     trainer = run(make_trainer(make_model(**options), n_epochs=30, learning_rate=1e-2))
-    assert trainer.history.shape == (30, 2)
+    assert trainer.history.shape == (30, 3)
     assert trainer.epoch == 30
-    first, last = trainer.history[[0, -1]]
+    first, last = trainer.history[[0, -1]][:, [0, 2]]
     assert (last < first - 0.3 * np.abs(first)).all()
 
 
@@ -137,7 +139,65 @@ def test_the_prior_is_part_of_what_is_minimised():
     assert min(shrunk) > 0.9
     assert make_trainer(make_model("mlp"), prior=prior).prior == Prior()
     assert make_trainer(make_model("emlp"), prior=prior).prior == Prior(equiv_var=1e-7)
-    assert make_trainer(make_model()).prior == PAPER_PRIOR == Prior(equiv_var=1e6, residual_var=3)
+    assert make_trainer(make_model()).prior == Prior()
+    assert Prior(equiv_var=1e6, residual_var=3) == PAPER_PRIOR
+
+
+def test_the_residual_pathway_decays_and_nothing_else_does():
+    """In the limit of many steps against the gradient's sign, entries of B stay below 1 / λ."""
+    trainer = make_trainer(make_model(), residual_decay=50.0, n_epochs=40, learning_rate=1e-2)
+    decays = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    equiv, residual, _ = pathways(trainer.model)
+    assert {decays[id(p)] for p in equiv} == {0.0}
+    assert {decays[id(p)] for p in residual} == {50.0}
+    run(trainer)
+    free = run(make_trainer(make_model(), n_epochs=40, learning_rate=1e-2))
+    largest, largest_free = (
+        max(float(p.detach().abs().max()) for p in pathways(t.model).residual) for t in (trainer, free)
+    )
+    assert largest < 1 / 50 < largest_free
+
+
+def test_the_epoch_that_validates_best_is_kept():
+    trainer = make_trainer(make_model(), n=5, n_epochs=60, learning_rate=3e-2, batch_size=5)
+    kept = {}
+    while not trainer.is_complete:
+        trainer.run_epoch()
+        kept[trainer.epoch] = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    best = int(np.argmin(trainer.history[:, 1])) + 1
+    assert trainer.best_epoch == best < 60
+    trainer.finish()
+    assert all(torch.equal(value, kept[best][name]) for name, value in trainer.model.state_dict().items())
+    assert not all(torch.equal(value, kept[60][name]) for name, value in trainer.model.state_dict().items())
+    assert trainer._loss_on(trainer.validation) == pytest.approx(trainer.history[best - 1, 1], rel=1e-5)
+
+
+def test_training_ends_when_no_better_epoch_comes():
+    trainer = make_trainer(make_model(), n=5, n_epochs=500, learning_rate=3e-2, batch_size=5, patience=10)
+    while not trainer.is_complete:
+        trainer.run_epoch()
+    assert trainer.epoch == trainer.best_epoch + 10 < 500
+    with pytest.raises(ValueError, match="set validation above 0"):
+        make_trainer(make_model(), validation=None, patience=3)
+
+
+def test_without_validation_the_last_epoch_remains():
+    trainer = run(make_trainer(make_model(), validation=None))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.finish()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert np.isnan(trainer.history[:, 1]).all()
+
+
+def test_the_state_of_a_former_version_goes_on():
+    """It has no column of the validation and no best weights."""
+    former = run(make_trainer(make_model(), validation=None), 2)
+    state = {**former.state(), "history": torch.from_numpy(former.history[:, [0, 2]])}
+    model = make_model()
+    model.load_state_dict(former.model.state_dict())
+    resumed = make_trainer(model, validation=None)
+    resumed.load_state(state)
+    np.testing.assert_array_equal(run(resumed).history, run(former).history)
 
 
 @pytest.mark.parametrize("mode", ["emlp", "mlp"])
@@ -210,7 +270,7 @@ def error(mode, stiffness):
         learning_rate=1e-2,
         prior=Prior(1e6, 1e-2),
     )
-    return run(trainer).history[-1, 1]
+    return run(trainer).history[-1, 2]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpp_rl.dynamics.trajectories import Episodes, require_disjoint, split
+from rpp_rl.dynamics.trajectories import Episodes, require_disjoint, sample_chunks, split
 
 SPLIT = {"n_chunks": 1000, "chunk_length": 5, "n_test": 4, "test_length": 20}
 
@@ -55,11 +55,11 @@ def test_every_step_can_be_sampled():
     assert seen == {(0, t) for t in range(24)}
 
 
-@given(st.lists(st.integers(1, 100), min_size=3, max_size=12), st.integers(0, 20))
-def test_no_episode_is_on_both_sides(lengths, seed):
+@given(st.lists(st.integers(1, 100), min_size=3, max_size=12), st.integers(0, 20), st.sampled_from([0.0, 0.1, 0.5]))
+def test_no_episode_is_on_both_sides(lengths, seed, share):
     episodes = numbered(lengths)
     try:
-        train, test = split(episodes, **SPLIT, seed=seed)
+        train, validation, test = split(episodes, **SPLIT, seed=seed, validation=share)
     except ValueError:
         # Only where it cannot be done: too few windows, or the rest is empty or too short.
         n_windows = np.array(lengths) // SPLIT["test_length"]
@@ -67,6 +67,10 @@ def test_no_episode_is_on_both_sides(lengths, seed):
         return
     (in_train, in_test) = ({k for k, _ in steps_of(part)} for part in (train, test))
     assert in_train.isdisjoint(in_test)
+    if validation is not None:
+        assert share > 0
+        assert validation.time == 5
+        assert {k for k, _ in steps_of(validation)}.isdisjoint(in_train | in_test)
     assert (len(test), test.time, train.time) == (4, 20, 5)
     require_disjoint(episodes.subset(sorted(in_train)), test.episodes())
 
@@ -74,10 +78,21 @@ def test_no_episode_is_on_both_sides(lengths, seed):
 def test_a_tenth_is_held_out_and_the_seed_says_which():
     episodes = numbered([40] * 30)
     parts = [split(episodes, **SPLIT, seed=seed) for seed in (0, 0, 1)]
-    held_out = [{k for k, _ in steps_of(test)} for _, test in parts]
+    held_out = [{k for k, _ in steps_of(test)} for *_, test in parts]
     assert held_out[0] == held_out[1] != held_out[2]
     np.testing.assert_array_equal(parts[0][0].states, parts[1][0].states)
     assert len({k for k, _ in steps_of(parts[0][0])}) == 27
+
+
+def test_a_share_of_the_rest_is_validated_on():
+    """Whole episodes and as large a share of the chunks; never the last episode that is left to learn from."""
+    train, validation, _ = split(numbered([40] * 30), **SPLIT, seed=0, validation=1 / 3)
+    assert len({k for k, _ in steps_of(train)}) == 18
+    assert len({k for k, _ in steps_of(validation)}) == 9
+    train, validation = sample_chunks(numbered([40, 40]), 12, 5, 0.9, np.random.default_rng(0))
+    assert (len(train), len(validation)) == (8, 8)
+    assert sample_chunks(numbered([40, 4]), 12, 5, 0.9, np.random.default_rng(0))[1] is None
+    assert sample_chunks(numbered([40, 40]), 12, 5, 0.0, np.random.default_rng(0))[1] is None
 
 
 def test_a_leak_is_seen():
