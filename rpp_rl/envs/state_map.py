@@ -97,8 +97,10 @@ def state_map_of_observation(spec: EnvSpec) -> Callable[[Simulator, Element], St
 def _state_layout(spec: EnvSpec, simulator: Simulator) -> Layout:
     """The blocks of positions and velocities, behind the leading positions that observations leave out."""
     skip, n_state = simulator.n_skipped, simulator.n_state
-    place = Block("place in the world", tuple(range(skip)), skip * trivial(spec.group), kind="position", unit="m")
-    blocks = [place] if skip else []
+    blocks = []
+    if skip:
+        world = skip * trivial(spec.group)
+        blocks.append(Block("place in the world", tuple(range(skip)), world, kind="position", unit="m"))
     for block in spec.observation.blocks:
         inside = np.array([index < n_state for index in block.indices])
         if inside.any():
