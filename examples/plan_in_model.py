@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 
 import envs_reps
+from envs_reps.tasks import task
 from rpp_rl.dynamics import Episodes, ModelEnv, Planner, TransitionModel
 from rpp_rl.dynamics.training import Trainer
 from rpp_rl.dynamics.trajectories import split
@@ -28,7 +29,10 @@ for _ in range(N_EPOCHS):
     trainer.run_epoch()
     print(f"epoch {trainer.epoch}: error of rollouts, training and test {trainer.history[-1].round(3)}")
 
-envs = ModelEnv(model, test.states[:, 0], robot.action_space, num_envs=64)
+swim = task("Swimmer-v5")  # reward and termination as functions of observations
+envs = ModelEnv(
+    model, test.states[:, 0], robot.action_space, reward=swim.reward, terminated=swim.terminated, num_envs=64
+)
 envs.reset(seed=0)
 planner = Planner(envs, horizon=10)
 obs, _ = robot.reset(seed=0)

@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from tqdm import tqdm
 
+from envs_reps.tasks import task
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.errors import command
 from rpp_rl.dynamics import load_model, read_episodes
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     with user_input(ValueError):
         model = load_model(args.run, args.device)
+        known = task(model.spec.env_id)
         states = np.concatenate(read_episodes(args.run / TEST_FILE).states)
         with closing(make_env(model.spec.env_id, {})) as real:
             space = real.action_space
@@ -47,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 model,
                 states,
                 space,
+                reward=known.reward,
+                terminated=known.terminated,
                 num_envs=args.plans * args.particles,
                 max_norm=DIVERGED * float(np.linalg.norm(states, axis=1).max()),
             )

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 import envs_reps
+from envs_reps.tasks import STATE_SIZES
 from rpp_rl.cli.arguments import KeyValues
 from rpp_rl.cli.errors import command
 from rpp_rl.dynamics import Episodes, Trajectories, load_model, read_episodes, write_episodes
@@ -110,7 +111,7 @@ def _make(cell: Cell, args: argparse.Namespace) -> None:
         return
     model_folder = _train(cell, config)
     group, model = config.group, load_model(model_folder)
-    errors = evaluate(model, _held_out(raw, config), HORIZONS)
+    errors = evaluate(model, _held_out(raw, config), HORIZONS, state_size=STATE_SIZES.get(cell.env))
     worst = np.max(list(errors.equivariance_errors.values()), axis=0)
     values = [(name, k, getattr(errors, name)[k]) for name in ("honest", "release", "diverged") for k in HORIZONS]
     values += [("equivariance", k, float(worst[k - 1])) for k in (1, *HORIZONS)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -27,8 +26,6 @@ from rpp_rl.envs.spec import EnvSpec
 
 HORIZONS = (10, 30, 100)
 """Steps at which the paper reports errors."""
-STATE_SIZES: Mapping[str, int] = MappingProxyType({"Ant-v5": 27, "Humanoid-v4": 45, "Humanoid-v5": 45})
-"""Length of the part of the observation that is positions and velocities, where more numbers follow it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,9 @@ class Evaluation:
     equivariance_errors: Mapping[str, Float[ndarray, " time"]]
 
 
-def evaluate(model: TransitionModel, test: Trajectories, horizons: Sequence[int] = HORIZONS) -> Evaluation:
+def evaluate(
+    model: TransitionModel, test: Trajectories, horizons: Sequence[int] = HORIZONS, *, state_size: int | None = None
+) -> Evaluation:
     """Roll the model out from the first state of every trajectory under its actions, and compare.
 
     The prediction of an ensemble is the mean of its members' trajectories. Errors are taken in the environment's own
@@ -72,6 +71,7 @@ def evaluate(model: TransitionModel, test: Trajectories, horizons: Sequence[int]
         model: The model.
         test: Real trajectories that the model has not learned from.
         horizons: Numbers of steps to report.
+        state_size: How many leading numbers of the observation are positions and velocities; all when not given.
 
     Raises:
         ValueError: If the trajectories are of another robot or shorter than the longest horizon.
@@ -84,7 +84,7 @@ def evaluate(model: TransitionModel, test: Trajectories, horizons: Sequence[int]
     smooth = smoothed(test.states)[:, : time + 1], smoothed(test.actions)[:, :time]
     smooth_real, smooth_predicted = real_and_predicted(model, *smooth)
     # The release takes the first half, rounded down: the positions, and of the Swimmer a velocity too.
-    n_positions = STATE_SIZES.get(model.spec.env_id, model.spec.observation.size) // 2
+    n_positions = (state_size or model.spec.observation.size) // 2
     lost = diverged(predicted, real)
     return Evaluation(
         n_trajectories=len(test),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,9 +17,14 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from rpp_rl.dynamics.model import TransitionModel
-from rpp_rl.dynamics.tasks import RewardFunction, TerminationFunction, task
 from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.nn import shared_weights
+
+Observations = Float[ndarray, "*batch obs"]
+RewardFunction = Callable[[Observations, Float[ndarray, "*batch action"], Observations], Float[ndarray, "*batch"]]
+"""Reward of a step from the observation before it, the action and the observation after it."""
+TerminationFunction = Callable[[Observations], Bool[ndarray, "*batch"]]
+"""Whether the observation after a step ends the episode."""
 
 
 class ModelEnv(VectorEnv):
@@ -35,15 +41,15 @@ class ModelEnv(VectorEnv):
         model: The model.
         start: Real observations from which episodes begin, each with the same probability, shape ``(n, obs)``.
         action_space: Bounds of one robot's actions.
-        num_envs: Number of copies.
-        reward: Reward of a step from observation, action and next observation, batched; that of the model's
-            environment when not given, which `rpp_rl.dynamics.tasks` has to know then.
+        reward: Reward of a step from observation, action and next observation, batched; for the six robots the one
+            of `envs_reps.tasks.task`.
         terminated: Whether an observation ends the episode, batched; likewise.
+        num_envs: Number of copies.
         max_episode_steps: Steps after which an episode is truncated.
         max_norm: Largest norm of an observation that is believed.
 
     Raises:
-        ValueError: If sizes do not fit the model, or reward or termination are neither known nor given.
+        ValueError: If sizes do not fit the model.
     """
 
     def __init__(
@@ -52,9 +58,9 @@ class ModelEnv(VectorEnv):
         start: Float[ndarray, "n obs"],
         action_space: Box,
         *,
+        reward: RewardFunction,
+        terminated: TerminationFunction,
         num_envs: int = 1,
-        reward: RewardFunction | None = None,
-        terminated: TerminationFunction | None = None,
         max_episode_steps: int = 1000,
         max_norm: float = np.inf,
     ) -> None:
@@ -65,13 +71,9 @@ class ModelEnv(VectorEnv):
         if num_envs < 1 or max_episode_steps < 1:
             raise ValueError(f"expected positive numbers, got {num_envs=} and {max_episode_steps=}")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.reward = reward or task(spec.env_id).reward
-        self.terminated = terminated or task(spec.env_id).terminated
-        self.start, self.max_episode_steps, self.max_norm = (
-            np.asarray(start, dtype=np.float64),
-            max_episode_steps,
-            max_norm,
-        )
+        self.reward, self.terminated = reward, terminated
+        self.start = np.asarray(start, dtype=np.float64)
+        self.max_episode_steps, self.max_norm = max_episode_steps, max_norm
         self.model = copy.deepcopy(model).requires_grad_(False)
         self.layout, self.num_envs = spec.observation, num_envs
         self.single_observation_space = Box(-np.inf, np.inf, (spec.observation.size,), np.float64)

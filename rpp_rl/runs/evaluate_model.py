@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from envs_reps.tasks import STATE_SIZES
 from rpp_rl.dynamics import Trajectories, TransitionModel, read_episodes
 from rpp_rl.dynamics.evaluation import HORIZONS, Evaluation, evaluate, real_and_predicted, require_fit
 from rpp_rl.dynamics.metrics import relative_errors
@@ -128,7 +129,7 @@ def summarise(runs: Sequence[TestedModel], horizons: Sequence[int]) -> list[Summ
             kind,
             [str(run.path) for run in members],
             members[0].model.n_parameters,
-            [evaluate(run.model, run.test, horizons) for run in members],
+            [evaluate(run.model, run.test, horizons, state_size=STATE_SIZES.get(env)) for run in members],
         )
         for (env, kind), members in groups.items()
     ]

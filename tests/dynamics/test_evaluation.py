@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from toy_models import POINTS, KnownModel, constant
 
 import envs_reps
+from envs_reps.tasks import STATE_SIZES
 from rpp_rl.dynamics import Trajectories, TransitionModel
 from rpp_rl.dynamics.evaluation import equivariance_errors, evaluate, real_and_predicted
 from rpp_rl.dynamics.metrics import diverged, honest_error, relative_errors, release_error, rms_errors, smoothed
@@ -146,7 +147,7 @@ def test_the_release_metric_sees_positions_only(env_id, position, no_position, r
         moved[:, index] += 1.0
         x = torch.as_tensor(to_rep(spec.observation, moved))
         model = KnownModel(lambda *_, x=x: x, spec)
-        result = evaluate(model, Trajectories(states, actions, env_id), (10,))
+        result = evaluate(model, Trajectories(states, actions, env_id), (10,), state_size=STATE_SIZES.get(env_id))
         assert (result.release[10] > 1e-6) == is_seen
         assert result.honest[10] > 1e-6
 

@@ -8,11 +8,16 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from toy_models import ACTIONS, POINTS, STILL, KnownModel, distance_to_one, make_env, never, push
 
 import envs_reps
+from envs_reps.tasks import task
 from rpp_rl.dynamics import TransitionModel
 from rpp_rl.dynamics.evaluation import roll_out
 from rpp_rl.dynamics.model_env import ModelEnv
 from rpp_rl.envs import from_rep, to_rep
 from rpp_rl.envs.simulator import make
+
+
+def no_reward(obs, action, next_obs):
+    return np.zeros(len(obs))
 
 
 def test_steps_are_the_model_s_rollout(rng):
@@ -21,7 +26,7 @@ def test_steps_are_the_model_s_rollout(rng):
     torch.manual_seed(0)
     model = TransitionModel(spec, mode="rpp", widths=(16,))
     start, actions = rng.normal(size=(5, 27)), rng.uniform(-1, 1, size=(5, 10, 8))
-    env = ModelEnv(model, start, make("Ant-v4").action_space, num_envs=5, terminated=never)
+    env = ModelEnv(model, start, make("Ant-v4").action_space, num_envs=5, reward=no_reward, terminated=never)
     obs, _ = env.reset(options={"obs": start})
     assert np.allclose(to_rep(spec.observation, obs), to_rep(spec.observation, start))
     with torch.no_grad():
@@ -176,8 +181,6 @@ def test_a_copy_that_diverges_stays_and_ends(bad):
         ({"start": np.zeros((0, 4))}, "observations to begin from"),
         ({"start": np.full((1, 4), np.nan)}, "observations to begin from"),
         ({"action_space": Box(-1, 1, (3,))}, "does not fit the action space"),
-        ({"reward": None}, "reward of Points-v0 is not known"),
-        ({"terminated": None}, "reward of Points-v0 is not known"),
         ({"num_envs": 0}, "num_envs=0"),
     ],
 )
@@ -197,11 +200,11 @@ def test_wrong_shapes_are_named():
 
 
 @pytest.mark.mujoco
-def test_known_environments_need_no_functions(rng):
-    real = make("Hopper-v4")
-    env = ModelEnv(
-        TransitionModel(envs_reps.load("Hopper-v4"), widths=(8,)), real.reset(seed=0)[0][None], real.action_space
-    )
+def test_reward_and_termination_of_a_robot():
+    real, hop = make("Hopper-v4"), task("Hopper-v4")
+    model = TransitionModel(envs_reps.load("Hopper-v4"), widths=(8,))
+    start = real.reset(seed=0)[0][None]
+    env = ModelEnv(model, start, real.action_space, reward=hop.reward, terminated=hop.terminated)
     env.reset(seed=0)
     obs, rewards, terminated, truncated, _ = env.step(real.action_space.sample()[None])
     assert env.observation_space.contains(obs)

@@ -14,7 +14,7 @@ from rpp_rl.derive import check_robot
 from rpp_rl.envs import EnvSpec, to_rep
 from rpp_rl.symmetry import Element, equivariant_basis, trivial
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TABLES = json.loads((DATA / "env_symmetries.json").read_text())
 PAPER_RANKS = json.loads((DATA / "paper_ranks.json").read_text())
 SPECS = {

@@ -17,10 +17,6 @@ from numpy import ndarray
 
 Observations = Float[ndarray, "*batch obs"]
 Rewards = Float[ndarray, "*batch"]
-RewardFunction = Callable[[Observations, Float[ndarray, "*batch action"], Observations], Rewards]
-"""Reward of a step from the observation before it, the action and the observation after it."""
-TerminationFunction = Callable[[Observations], Bool[ndarray, "*batch"]]
-"""Whether the observation after a step ends the episode."""
 Range = tuple[float, float]
 ANYWHERE: Range = (-np.inf, np.inf)
 
@@ -128,6 +124,9 @@ TASKS: Mapping[str, Task] = MappingProxyType(
     }
 )
 """The tasks of the environments with their default arguments."""
+
+STATE_SIZES: Mapping[str, int] = MappingProxyType({"Ant-v5": 27, "Humanoid-v4": 45, "Humanoid-v5": 45})
+"""How many numbers of an observation are positions and velocities, where others follow them."""
 
 
 def task(env_id: str) -> Task:

@@ -1,11 +1,11 @@
-"""The rewards and terminations of `rpp_rl.dynamics.tasks` against those that the simulator gives."""
+"""The rewards and terminations of `envs_reps.tasks` against those that the simulator gives."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from rpp_rl.dynamics.tasks import TASKS, task
+from envs_reps.tasks import TASKS, task
 from rpp_rl.envs.simulator import make
 
 # Largest root mean square of what the mean of two velocities misses, as a share of the velocities' standard deviation:
