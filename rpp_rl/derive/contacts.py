@@ -9,10 +9,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.derive.actuators import uncompared_actuators
+from rpp_rl.derive.equalities import n_uncompared
 from rpp_rl.derive.geoms import TYPE_NAMES, UNKNOWN_SHAPES
 from rpp_rl.derive.matching import Match
 from rpp_rl.derive.robot import Robot
-from rpp_rl.derive.tendons import is_fixed
 from rpp_rl.derive.violations import Violation, differing
 
 PAIR_FIELDS = ("dim", "friction", "gap", "margin", "solimp", "solref", "solreffriction", "adhesion")
@@ -72,8 +72,7 @@ def cone_violations(robot: Robot, g: Float[ndarray, "3 3"]) -> Iterator[Violatio
 def _uncompared_parts(robot: Robot) -> Iterator[str]:
     model = robot.model
     counts = {
-        "equality constraints": model.neq,
-        "spatial tendons": sum(not is_fixed(robot, t) for t in range(model.ntendon)),
+        "equality constraints": n_uncompared(robot),
         "flexes": model.nflex,
         "plugins": model.nplugin,
         "mocap bodies": model.nmocap,

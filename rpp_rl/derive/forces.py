@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from rpp_rl.derive.joints import CROSSED, JointMap
 from rpp_rl.derive.robot import BALL, FREE, Robot
-from rpp_rl.derive.tendons import TendonMap, is_fixed, tendon_joints
+from rpp_rl.derive.tendons import TendonMap, tendon_bodies
 
-JOINT, JOINT_IN_PARENT, TENDON, SITE = 0, 1, 3, 4
+JOINT, JOINT_IN_PARENT, TENDON, SITE, BODY = 0, 1, 3, 4, 5
 """Transmissions, MuJoCo's mjtTrn."""
 
 
@@ -25,12 +25,12 @@ class Force:
 
     Attributes:
         kind: What it acts on.
-        place: Index of the joint, fixed tendon or body.
-        vector: One number for a hinge, slide or tendon; a torque for a ball; force and torque about the tree's origin
-            for a body.
+        place: Index of the joint, tendon or body.
+        vector: One number for a hinge, slide, tendon or adhesion; a torque for a ball; force and torque about the
+            tree's origin for a body.
     """
 
-    kind: Literal["joint", "tendon", "body"]
+    kind: Literal["joint", "tendon", "body", "adhesion"]
     place: int
     vector: Float[ndarray, " k"]
 
@@ -41,7 +41,7 @@ class Motion:
 
     Attributes:
         joints: The maps of the joints, by joint.
-        tendons: The maps of the fixed tendons, by tendon.
+        tendons: The maps of the tendons, by tendon.
         bodies: The image of each body.
         trees: For each body the motion of its tree.
     """
@@ -51,14 +51,16 @@ class Motion:
     bodies: Mapping[int, int]
     trees: Sequence[Float[ndarray, "3 3"]]
 
-    def image(self, force: Force) -> Force:
-        """Where a force is expected after the symmetry."""
+    def image(self, force: Force) -> Force | None:
+        """Where a force is expected after the symmetry; None where its tendon has no counterpart."""
         if force.kind == "joint":
             joint = self.joints[force.place]
             return Force("joint", joint.image, joint.velocity @ force.vector)
         if force.kind == "tendon":
-            tendon = self.tendons[force.place]
-            return Force("tendon", tendon.image, tendon.sign * force.vector)
+            tendon = self.tendons.get(force.place)
+            return None if tendon is None else Force("tendon", tendon.image, tendon.sign * force.vector)
+        if force.kind == "adhesion":
+            return Force("adhesion", self.bodies[force.place], force.vector)
         s = self.trees[force.place]
         turned = np.concatenate([s @ force.vector[:3], np.linalg.det(s) * s @ force.vector[3:]])
         return Force("body", self.bodies[force.place], turned)
@@ -76,8 +78,10 @@ def unit_force(robot: Robot, actuator: int) -> Force | None:
         point = robot.position[body] + robot.frame[body] @ model.site_pos[place]
         force, torque = frame @ gear[:3], frame @ gear[3:]
         return Force("body", body, gain * np.concatenate([force, torque + np.cross(point, force)]))
-    if kind == TENDON and is_fixed(robot, place):
+    if kind == TENDON:
         return Force("tendon", place, gain * gear[:1])
+    if kind == BODY:
+        return Force("adhesion", place, gain * gear[:1])
     n_dofs = {FREE: 6, BALL: 3}.get(int(model.jnt_type[place]), 1) if kind in (JOINT, JOINT_IN_PARENT) else 0
     if n_dofs == 0 or (kind == JOINT_IN_PARENT and n_dofs > 1):
         return None
@@ -106,6 +110,6 @@ def driven_roots(robot: Robot) -> set[int]:
         if force.kind == "joint":
             bodies = [int(robot.model.jnt_bodyid[force.place])]
         elif force.kind == "tendon":
-            bodies = [int(robot.model.jnt_bodyid[j]) for j in tendon_joints(robot, force.place)]
+            bodies = tendon_bodies(robot, force.place)
         driven |= {int(roots[body]) for body in bodies}
     return driven

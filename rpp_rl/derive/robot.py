@@ -23,8 +23,9 @@ _KINDS = {
     "actuator": "ACTUATOR",
     "site": "SITE",
     "key": "KEY",
+    "eq": "EQUALITY",
 }
-_WORDS = {"jnt": "joint", "key": "keyframe"}
+_WORDS = {"jnt": "joint", "key": "keyframe", "eq": "equality constraint"}
 
 
 class Robot:
@@ -44,6 +45,7 @@ class Robot:
         anchor: A point on every joint's axis.
         geom_frame: Axes of every geom as columns.
         geom_position: Centre of every geom.
+        site_position: Place of every site.
         center: The fixed point of the motions of the world that a robot attached to it can follow.
         size: Largest distance between the centres of mass of bodies and geoms of one tree, at least the largest radius.
     """
@@ -73,6 +75,7 @@ class Robot:
         self.anchor = seen(joints, data.xanchor)
         self.geom_frame = turned(geoms, data.geom_xmat)
         self.geom_position = seen(geoms, data.geom_xpos)
+        self.site_position = seen(model.site_bodyid, data.site_xpos)
         self.size = self._size()
 
     def joints(self, body: int) -> list[int]:

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from rpp_rl.derive.actuators import ActuatorMap, matched_actuators
 from rpp_rl.derive.contacts import cone_violations, contact_violations
+from rpp_rl.derive.equalities import equality_violations
 from rpp_rl.derive.forces import Motion
 from rpp_rl.derive.matching import Match, Matcher
 from rpp_rl.derive.motions import in_words, shape_motions, vertical, world_motions
@@ -228,10 +229,15 @@ def _completed(robot: Robot, g: Float[ndarray, "3 3"], match: Match, *, turn: fl
     shapes = dict(match.shapes)
     trees = [shapes.get(int(root), g) for root in robot.model.body_rootid]
     joints = {joint.joint: joint for joint in match.joints}
-    tendons, tendon_violations = matched_tendons(robot, match.joints)
-    motion = Motion(joints, {tendon.tendon: tendon for tendon in tendons}, dict(match.bodies), trees)
+    bodies = dict(match.bodies)
+    tendons, tendon_violations = matched_tendons(robot, match.joints, bodies, trees)
+    motion = Motion(joints, {tendon.tendon: tendon for tendon in tendons}, bodies, trees)
     actuators, violations = matched_actuators(robot, motion)
-    contacts = (*contact_violations(robot, match), *cone_violations(robot, g))
+    contacts = (
+        *equality_violations(robot, motion),
+        *contact_violations(robot, match),
+        *cone_violations(robot, g),
+    )
     everything = (*match.violations, *tendon_violations, *violations, *contacts)
     distinct = {violation.key: violation for violation in reversed(everything)}
     return RobotSymmetry(robot, g, match, actuators, tuple(reversed(distinct.values())), turn)

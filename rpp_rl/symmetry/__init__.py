@@ -1,18 +1,31 @@
 """Groups, representations and bases of equivariant maps: NumPy in float64, no torch."""
 
 from rpp_rl.symmetry.basis import BasisBlock, basis_blocks, equivariant_basis
-from rpp_rl.symmetry.constructors import matrix_rep, regular, sign, signed_permutation, trivial, vector
+from rpp_rl.symmetry.constructors import (
+    complex_rep,
+    matrix_rep,
+    on_product,
+    regular,
+    sign,
+    signed_permutation,
+    trivial,
+    vector,
+)
 from rpp_rl.symmetry.families import (
+    cube,
     cyclic,
     dihedral,
     dihedral_permutation,
+    general_linear,
     orthogonal,
     product,
     pseudo_orthogonal,
     special_linear,
     special_orthogonal,
     symmetric,
+    symplectic,
     trivial_group,
+    unitary,
 )
 from rpp_rl.symmetry.groups import Element, Group
 from rpp_rl.symmetry.irreps import irrep, irreps
@@ -26,6 +39,8 @@ __all__ = [
     "Rep",
     "assert_equivariant",
     "basis_blocks",
+    "complex_rep",
+    "cube",
     "cyclic",
     "dihedral",
     "dihedral_permutation",
@@ -33,9 +48,11 @@ __all__ = [
     "equivariance_error",
     "equivariance_errors",
     "equivariant_basis",
+    "general_linear",
     "irrep",
     "irreps",
     "matrix_rep",
+    "on_product",
     "orthogonal",
     "product",
     "pseudo_orthogonal",
@@ -46,8 +63,10 @@ __all__ = [
     "special_linear",
     "special_orthogonal",
     "symmetric",
+    "symplectic",
     "tensor_product",
     "trivial",
     "trivial_group",
+    "unitary",
     "vector",
 ]

@@ -1,16 +1,19 @@
-"""Representations to start from: trivial, sign, vector, regular, and those given by matrices or signed permutations."""
+"""Representations to start from: trivial, sign, vector, regular, those given by matrices, and lifts to products."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from rpp_rl.symmetry.families import product, real_form
 from rpp_rl.symmetry.groups import Group
 from rpp_rl.symmetry.relations import require_homomorphism
-from rpp_rl.symmetry.reps import Rep, require_size
+from rpp_rl.symmetry.reps import Rep, require_size, sum_of_runs
 
 
 def matrix_rep(
@@ -34,6 +37,58 @@ def matrix_rep(
             raise ValueError(f"{name}: expected stacks of square matrices of one size, got shape {stack.shape}")
     require_homomorphism(name, group, images, algebra)
     return Rep(name, group, images, algebra)
+
+
+def complex_rep(
+    group: Group,
+    generators: Sequence[Any],
+    lie_algebra: Sequence[Any] = (),
+    *,
+    name: str = "C",
+) -> Rep:
+    """A rep on complex numbers as one on twice as many real ones: the real parts, then the imaginary parts.
+
+    Matrices are anything that NumPy reads as one. An equivariant map of the real form need not be complex linear.
+
+    >>> phases = complex_rep(Group.parse("Z4"), [[[1j]]])
+    >>> phases.size, phases.generators[0].tolist()
+    (2, [[0.0, -1.0], [1.0, 0.0]])
+
+    Raises:
+        ValueError: As `matrix_rep` does.
+    """
+    stacks = [[real_form(np.asarray(matrix)) for matrix in stack] for stack in (generators, lie_algebra)]
+    return matrix_rep(group, *stacks, name=name)
+
+
+def on_product(*reps: Rep) -> tuple[Rep, ...]:
+    """Reps of different groups as reps of the direct product of these groups, where each is moved by its own alone.
+
+    Sums and tensor products of the results are those of the different groups:
+
+    >>> legs, heading = on_product(vector(Group.parse("Z4")), vector(Group.parse("SO2")))
+    >>> (legs * heading).group, (legs * heading).size
+    (Group(Z4xSO2, d=6, n_discrete=1, n_lie=1), 8)
+
+    Raises:
+        ValueError: If no rep is given.
+    """
+    if not reps:
+        raise ValueError("expected at least one representation, got none")
+    group = reduce(product, [rep.group for rep in reps])
+    starts = np.cumsum([[0, 0], *([len(rep.generators), len(rep.lie_algebra)] for rep in reps)], axis=0)
+
+    def lifted(part: Rep, start: ndarray) -> Rep:
+        generators = np.tile(np.eye(part.size), (len(group.generators), 1, 1))
+        lie_algebra = np.zeros((len(group.lie_algebra), part.size, part.size))
+        generators[start[0] : start[0] + len(part.generators)] = part.generators
+        lie_algebra[start[1] : start[1] + len(part.lie_algebra)] = part.lie_algebra
+        return Rep(part.name, group, generators, lie_algebra)
+
+    return tuple(
+        sum_of_runs([(count, lifted(part, start)) for count, part in rep.parts])
+        for rep, start in zip(reps, starts, strict=False)
+    )
 
 
 def signed_permutation(

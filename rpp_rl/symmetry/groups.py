@@ -171,7 +171,10 @@ class Group:
 
     @staticmethod
     def parse(text: str) -> Group:
-        """Read a group from text: Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SL(2), SO(1,3), O(1,3), 1, Z2xZ2.
+        """Read a group from text such as D4.
+
+        Known are Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SO(1,3), O(1,3), SL2, GL2, Sp(2), U(2), SU(2), cube
+        (its 24 rotations), cubeh (with mirrors), the trivial group 1, and products such as Z2xZ2.
 
         >>> group = Group.parse("D4")
         >>> group.order, group.d

@@ -99,17 +99,47 @@ def test_a_leg_that_is_out_of_place_leaves_one_mirror(surveyed):
 JOINT_CONSTRAINT = '<joint joint1="leg {} hip" joint2="leg {} hip" polycoef="0 {} 0 0 0"/>'
 
 
-@pytest.mark.parametrize(("couplings", "is_exact"), [([(0, 1, 1), (3, 2, 1)], True), ([(0, 1, 1)], False)])
-def test_equality_constraints_are_left_to_the_simulator(surveyed, couplings, is_exact):
+CONSTRAINTS = {
+    "coupling": (JOINT_CONSTRAINT.format(0, 1, 1), JOINT_CONSTRAINT.format(3, 2, 1)),
+    "pin": tuple(f'<connect body1="leg {i}" body2="plate" anchor="0 0 -.3"/>' for i in (0, 3)),
+    "weld": tuple(f'<weld body1="leg {i}" body2="plate"/>' for i in (0, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_equality_constraints_have_to_go_to_others(surveyed, kind):
+    """With its mirror image a constraint breaks nothing; alone it does, and the simulator agrees."""
+    both = element(surveyed(legged(RECTANGLE, extra=f"<equality>{''.join(CONSTRAINTS[kind])}</equality>")), LEFT_RIGHT)
+    assert (both.violations, both.warnings, both.verdict) == ((), (), "exact")
+    alone = element(surveyed(legged(RECTANGLE, extra=f"<equality>{CONSTRAINTS[kind][0]}</equality>")), LEFT_RIGHT)
+    (violation,) = alone.violations
+    assert str(violation).startswith(f"{kind} of ")
+    assert str(violation).endswith("has no counterpart")
+    assert alone.verdict == "weak" or kind == "weld"
+
+
+def test_a_coupling_with_another_ratio_is_named(surveyed):
+    constraints = JOINT_CONSTRAINT.format(0, 1, 1) + JOINT_CONSTRAINT.format(3, 2, 0.8)
+    finding = element(surveyed(legged(RECTANGLE, extra=f"<equality>{constraints}</equality>")), LEFT_RIGHT)
+    assert "polycoef 1, coupling of leg 3 hip and leg 2 hip 0.8" in str(finding.violations[0])
+
+
+def test_constraints_between_sites_are_left_to_the_simulator(surveyed):
     """Both models have no difference between parts; only stepping shows which one is symmetric."""
-    constraints = "".join(JOINT_CONSTRAINT.format(*coupling) for coupling in couplings)
-    robot = surveyed(legged(RECTANGLE, extra=f"<equality>{constraints}</equality>"))
-    finding = element(robot, LEFT_RIGHT)
-    assert finding.element.violations == ()
-    assert finding.is_exact == is_exact
-    assert finding.warnings == (f"{len(couplings)} equality constraints are not compared",)
-    assert finding.trial.inc_n is not None or not is_exact
-    assert finding.verdict == ("exact" if is_exact else "weak")
+    sites = "".join(f'<site name="s{i}" pos="{x} {y} .3"/>' for i, (x, y) in enumerate(RECTANGLE))
+    tied = '<connect site1="s{i}" site2="l{i}"/>'
+    for which, verdict in (((0, 3), "exact"), ((0,), "weak")):
+        text = legged(RECTANGLE, extra=f"<equality>{''.join(tied.format(i=i) for i in which)}</equality>")
+        text = text.replace("<freejoint/>", "<freejoint/>" + sites, 1)
+        for i in range(4):
+            text = text.replace(
+                f'<joint name="leg {i} hip"', f'<site name="l{i}" pos="0 0 -.3"/><joint name="leg {i} hip"'
+            )
+        finding = element(surveyed(text), LEFT_RIGHT)
+        assert finding.violations == ()
+        assert finding.warnings == (f"{len(which)} equality constraints are not compared",)
+        assert finding.trial.inc_n is not None or verdict != "exact"
+        assert finding.verdict == verdict
 
 
 def test_without_the_constraint_the_same_robot_is_exact(surveyed):
@@ -184,15 +214,60 @@ def test_colliding_meshes_are_compared_by_their_hulls(surveyed):
     assert element(surveyed(seen), LEFT_RIGHT).warnings == ()
 
 
-def test_a_string_in_space_cannot_be_followed(surveyed):
-    sites = '<site name="a" pos="0 0 .1"/><site name="b" pos="0 0 .2"/>'
+STRINGS = """<tendon>
+  <spatial name="left" springlength="0 .1" stiffness="40"><site site="plate 0"/><geom geom="pin 0" sidesite="side 0"/>
+    <site site="leg 0"/></spatial>
+  <spatial name="right" springlength="0 .1" stiffness="40"><site site="{last}"/><geom geom="pin 3" sidesite="side 3"/>
+    <site site="{first}"/></spatial></tendon>"""
+
+
+def stringed(first="plate 3", last="leg 3", shift=0.0, gear=5):
+    """Strings from the plate over a pin to the two legs on one side of it, with a winch on each."""
+    text = legged(RECTANGLE).replace(
+        "</actuator>",
+        f'<motor name="left winch" tendon="left" gear="5"/><motor name="right winch" tendon="right" gear="{gear}"/>'
+        f"</actuator>{STRINGS.format(first=first, last=last)}",
+    )
+    for i, sign in ((0, 1), (3, -1)):
+        x, y = RECTANGLE[i]
+        off = shift if i == 3 else 0.0
+        place = f"{x + 0.05 + off} {y} -.05"
+        pin = f'<geom name="pin {i}" type="cylinder" size=".02 .05" pos="{place}" euler="90 0 0" mass=".1"/>'
+        sites = (
+            f'<site name="plate {i}" pos="{x} {y - sign * 0.03} .05"/><site name="side {i}" pos="{x + 0.1} {y} -.05"/>'
+        )
+        text = text.replace("<freejoint/>", f"<freejoint/>{sites}{pin}", 1)
+        joint = f'<joint name="leg {i} hip"'
+        text = text.replace(joint, f'<site name="leg {i}" pos=".02 0 -.2"/>{joint}')
+    return text
+
+
+def test_strings_in_space_are_followed_by_their_paths(surveyed):
+    """Whichever end comes first; muscles pull on such strings."""
+    for ends in ({}, {"first": "leg 3", "last": "plate 3"}):
+        finding = element(surveyed(stringed(**ends)), LEFT_RIGHT)
+        assert (finding.violations, finding.warnings, finding.verdict) == ((), (), "exact")
+    winches = {(m.actuator, m.image): m.sign for m in finding.element.actuators}
+    assert winches[4, 5] == winches[5, 4] == 1.0
+
+
+def test_what_differs_in_strings_is_named(surveyed):
+    moved = element(surveyed(stringed(shift=0.03)), LEFT_RIGHT)
+    assert any("the path of" in str(violation) for violation in moved.violations)
+    stronger = element(surveyed(stringed(gear=6)), LEFT_RIGHT)
+    assert [str(violation) for violation in stronger.violations] == ["left winch gear 5, right winch 6"]
+
+
+def test_a_string_without_a_counterpart_cannot_be_followed(surveyed):
+    sites = '<site name="a" pos="0 .05 .1"/><site name="b" pos="0 0 .2"/>'
     text = legged(RECTANGLE).replace("<freejoint/>", "<freejoint/>" + sites, 1)
     tendon = '<tendon><spatial name="string"><site site="a"/><site site="b"/></spatial></tendon>'
-    text = text.replace("</actuator>", f'<motor name="winch" tendon="string"/></actuator>{tendon}')
-    finding = element(surveyed(text), LEFT_RIGHT)
+    alone = element(surveyed(text.replace("</actuator>", f"</actuator>{tendon}")), LEFT_RIGHT)
+    assert str(alone.violations[0]).startswith("the path of string is 0.1 m from")
+    slider = '<general name="crank" cranksite="a" slidersite="b" cranklength=".1"/>'
+    finding = element(surveyed(text.replace("</actuator>", f"{slider}</actuator>")), LEFT_RIGHT)
     assert finding.verdict == "unusable"
-    assert "winch acts on no joint or site alone: not comparable" in map(str, finding.element.violations)
-    assert "1 spatial tendons are not compared" in finding.warnings
+    assert "crank acts on no joint, tendon, body or site alone: not comparable" in map(str, finding.element.violations)
 
 
 ROTOR = '<site name="r{i}" pos="{x} {y} .02"/>'
