@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ PACKAGES = (
     "myosuite==2.8.6",
     "openarm-mujoco",
 )
+FORK = multiprocessing.get_context("fork")
 LIMIT = 3600
 """Seconds after which a robot is given up."""
 
@@ -133,15 +136,28 @@ def _relabellings(findings: Sequence[Finding]) -> list[Finding]:
 
 def surveyed(robot: Robot, folder: Path) -> dict[str, Any]:
     """The record of a robot, made in a process of its own, or one that says why there is none."""
-    command = [sys.executable, __file__, "--robot", robot.name, "--folder", str(folder)]
+    with tempfile.NamedTemporaryFile("r+") as printed, tempfile.NamedTemporaryFile("r+") as answer:
+        child = FORK.Process(target=_child, args=(robot, folder, printed.fileno(), answer.name))
+        child.start()
+        child.join(LIMIT)
+        if child.is_alive():
+            child.kill()
+            return {"failure": f"gave up after {LIMIT} s"}
+        text = Path(answer.name).read_text(encoding="utf-8")
+        if text:
+            return {**json.loads(text), "printed": printed.read().splitlines()}
+        return {"failure": f"the process ended with {child.exitcode}"}
+
+
+def _child(robot: Robot, folder: Path, printed: int, answer: str) -> None:
+    """Write the record to a file, with all that is printed, MuJoCo's own words too, in another."""
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return {"failure": f"gave up after {LIMIT} s"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0 and lines:
-        return {**json.loads(lines[-1]), "noise": len(lines) - 1 + len(done.stderr.strip().splitlines())}
-    return {"failure": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}
+        found = record(robot, folder)
+    except Exception as error:  # A robot that fails is a row of the table.
+        found = {"failure": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+    Path(answer).write_text(json.dumps(found), encoding="utf-8")
 
 
 def row(robot: Robot, found: dict[str, Any]) -> tuple[str, ...]:
@@ -189,14 +205,10 @@ def write(output: Path, found: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """Parse the command line, install, survey, write after every robot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="survey these robots or kinds again")
     parser.add_argument("--folder", type=Path, help="where the packages are installed already")
-    parser.add_argument("--robot", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.robot:
-        print(json.dumps(record(next(r for r in ROBOTS if r.name == args.robot), args.folder)))
-        return
     data = args.output.with_suffix(".json")
     found = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
