@@ -38,3 +38,16 @@ def dtype(request):
 def tolerance(dtype):
     """How far two equal numbers may lie apart in the test's precision; the group itself acts in float64."""
     return TOLERANCE[dtype]
+
+
+@pytest.fixture
+def shake():
+    """``shake(module)`` moves every parameter, so that no test passes because of zeros."""
+
+    def move(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(scale * torch.randn_like(parameter))
+        return module
+
+    return move

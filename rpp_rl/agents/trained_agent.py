@@ -133,8 +133,6 @@ class TrainedAgent:
         names = {*inspect.signature(RPPSAC).parameters, *inspect.signature(SAC).parameters}
         config = sac_config(self.config).to_dict() if self.config else {}
         own = {name: value for name, value in config.items() if name in names and name not in OF_ANOTHER_RUN}
-        if own.get("target_entropy") == "half":
-            own["target_entropy"] = -0.5 * float(np.prod(self.action_space.shape))
         networks = policy_kwargs(self.policy)
         if "optimizer_betas" in self.config:
             networks["optimizer_kwargs"] = {"betas": list(self.config["optimizer_betas"])}

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rpp_rl.dynamics.scaling import EquivariantScaling
 from rpp_rl.envs.coordinates import from_rep
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import RPPEMLP, Mode, hidden_rep, shared_weights
+from rpp_rl.fast import shared_weights
+from rpp_rl.nn import RPPEMLP, Mode, hidden_rep
 from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.symmetry import Rep, direct_sum, trivial
 

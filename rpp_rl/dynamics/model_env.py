@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.envs.coordinates import from_rep, to_rep
-from rpp_rl.nn import shared_weights
+from rpp_rl.fast import shared_weights
 
 Observations = Float[ndarray, "*batch obs"]
 RewardFunction = Callable[[Observations, Float[ndarray, "*batch action"], Observations], Float[ndarray, "*batch"]]

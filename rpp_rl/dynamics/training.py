@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
+from rpp_rl.fast import fast_products
 from rpp_rl.nn import Prior, parameter_groups, pathways
-from rpp_rl.nn.products import fast_products
 
 PAPER_PRIOR = Prior(equiv_var=1e6, residual_var=3.0)
 """The variances of arXiv:2112.01388, appendix C.4."""

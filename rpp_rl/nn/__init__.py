@@ -9,7 +9,6 @@ from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm, EquivariantNorm
 from rpp_rl.nn.prior import Prior, parameter_groups, pathway_norms, pathways, residual_decay
-from rpp_rl.nn.weights import Weights, shared_weights
 
 __all__ = [
     "RPPEMLP",
@@ -24,7 +23,6 @@ __all__ = [
     "Prior",
     "RPPConv2d",
     "RPPLinear",
-    "Weights",
     "hidden_rep",
     "merge",
     "nonlinearity",
@@ -33,6 +31,5 @@ __all__ = [
     "pathway_norms",
     "pathways",
     "residual_decay",
-    "shared_weights",
     "trunk",
 ]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rpp_rl.nn.bilinear import Bilinear
-from rpp_rl.nn.chain import Chain
 from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
-from rpp_rl.nn.nonlinearity import Pointwise, nonlinearity
+from rpp_rl.nn.nonlinearity import nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm
 from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
 
@@ -129,19 +128,21 @@ def trunk(
 
 
 class Trunk(nn.Sequential):
-    """The hidden layers of a network, one after the other; as one node of the graph of gradients where possible.
+    """The hidden layers of a network, one after the other.
 
-    This is possible where linear maps and pointwise functions alternate and the weights are ready (see `Weights`).
+    Attributes:
+        stand_in: What computes the same in their place while their weights are ready, see `rpp_rl.fast.shared_weights`.
     """
+
+    stand_in: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Apply the layers."""
-        maps, functions = list(self)[::2], list(self)[1::2]
-        pairs = [getattr(layer, "shared", None) for layer in maps]
-        if not pairs or not all(pairs) or not all(isinstance(function, Pointwise) for function in functions):
-            return super().forward(x)
-        parameters = [tensor for pair in pairs for tensor in cast(tuple[Tensor, Tensor], pair)]
-        return cast(Tensor, Chain.apply(cast(Pointwise, functions[0]).activation, x, *parameters))
+        return super().forward(x) if self.stand_in is None else self.stand_in(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy computes by its own layers, which `merge` replaces.
+        return {**vars(self), "stand_in": None}
 
 
 def _bilinear(rep: Rep, kind: BilinearKind, ensemble: int | None) -> Bilinear:

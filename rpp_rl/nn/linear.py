@@ -48,6 +48,7 @@ class RPPLinear(nn.Module):
         equiv_bias: Coefficients of a in a basis of invariant vectors, shape ``(n_bias,)``; None in ``mlp`` mode.
         residual_weight: B, shape ``(out, in)``; None in ``emlp`` mode.
         residual_bias: b, shape ``(out,)``; None in ``emlp`` mode.
+        shared: W and the sum of both biases, made before; while they are there, `forward` computes with them.
 
     Raises:
         ValueError: If the reps belong to different groups or the mode is unknown.
@@ -170,11 +171,16 @@ class RPPLinear(nn.Module):
         members = member_axis(self.ensemble)
         return torch.Size((*members, self.rep_out.size, self.rep_in.size)), torch.Size((*members, self.rep_out.size))
 
-    def sparse_basis(self) -> list[sparse.csr_array]:
-        """For each member the maps from its coefficients to A, row by row, and to a; first all A, then all a."""
+    def equivariant_operator(self) -> sparse.csr_array:
+        """The linear map from all coefficients to A and a, as a sparse matrix.
+
+        Its columns belong to ``equiv_weight``, member by member, and then to ``equiv_bias``; its rows to A of each
+        member, row by row, and then to a.
+        """
         bias_basis = sparse.csr_array(self.bias_basis.detach().cpu().double().numpy())
         n_members = self.ensemble or 1
-        return [self.weight_matrix.sparse()] * n_members + [bias_basis] * n_members
+        blocks = [self.weight_matrix.operator()] * n_members + [bias_basis] * n_members
+        return sparse.csr_array(sparse.block_diag(blocks))
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

@@ -93,7 +93,7 @@ class EquivariantMatrix(nn.Module):
         weight = weight.view(*members, *weight.shape[1:])
         return weight if residual is None else weight + residual
 
-    def sparse(self) -> sparse.csr_array:
+    def operator(self) -> sparse.csr_array:
         """The same map θ -> W, W row by row, as a sparse matrix of shape ``(out·in, n_coefficients)``."""
         rows = []
         blocks, column = list(self.blocks), 0

@@ -26,8 +26,8 @@ import rpp_rl.tasks  # noqa: F401 (makes the package's own environments known)
 from rpp_rl.agents import TrainedAgent
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.spec_file import read_spec
+from rpp_rl.fast import set_strict_float32
 from rpp_rl.io.border import UserError, user_input
-from rpp_rl.nn.products import set_strict_float32
 from rpp_rl.runs import env_state
 from rpp_rl.runs.finite_env import FiniteVecEnv
 from rpp_rl.sac.config import SACConfig
@@ -218,7 +218,7 @@ def check_device(device: str) -> None:
 
 
 def prepare_torch(device: str, num_threads: int, *, strict_float32: bool) -> None:
-    """Let torch use so many threads, and fast products or none but the plainest (see `rpp_rl.nn.products`).
+    """Let torch use so many threads, and fast products or none but the plainest (see `rpp_rl.fast.matmul_library`).
 
     Raises:
         UserError: If the device cannot be used.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.vec_env import VecEnv
 
 from rpp_rl.agents import TrainedAgent, registry
@@ -32,9 +31,9 @@ POLICY_SETTINGS = (
 )  # fmt: skip
 AGENT_SETTINGS = (
     "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
-    "ent_coef", "policy_delay", "scale_rewards", "augment", "mirror_loss", "max_grad_norm", "actor_residual_decay",
-    "critic_residual_decay", "actor_equiv_var", "actor_residual_var", "critic_equiv_var", "critic_residual_var",
-    "prior_n_data", "seed", "device", "compile",
+    "ent_coef", "target_entropy", "policy_delay", "scale_rewards", "augment", "mirror_loss", "max_grad_norm",
+    "actor_residual_decay", "critic_residual_decay", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
+    "critic_residual_var", "prior_n_data", "seed", "device", "compile",
 )  # fmt: skip
 
 N_CHECKED = 20
@@ -133,8 +132,6 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
     settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
     # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
     settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
-    is_half = config.target_entropy == "half"
-    settings["target_entropy"] = -get_action_dim(envs.action_space) / 2 if is_half else config.target_entropy
     return algorithm_for(envs)(
         "RPPPolicy",
         envs,

@@ -1,17 +1,22 @@
-"""How an agent is asked for: the environment once, the symmetry by a name, by a file or by value."""
+"""How an agent is asked for: the environment once, the symmetry by a name, by a file or by value, and its prior."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
+from torch.optim import Adam, AdamW
 
 import envs_reps
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Mode
+from rpp_rl.nn import Mode, residual_decay
+from rpp_rl.nn.prior import UNKNOWN_ERROR
+
+REWARD_ERROR = 0.3
+"""What a symmetry that changes the reward counts as at least, as an error of the dynamics would."""
 
 
 def policy_and_env(
@@ -59,6 +64,34 @@ def with_symmetry(
     if isinstance(given, EnvSpec):
         given = given.to_dict()
     return kwargs if given is None else {**kwargs, "spec": given}
+
+
+def trusting_decay(
+    given: float | Literal["auto"] | None, residual_var: float | None, policy_kwargs: dict[str, Any] | None
+) -> float | None:
+    """The decay of a residual pathway: what was given or, if that is ``"auto"``, one that trusts the symmetry.
+
+    One prior is enough: beside a Gaussian, a decay that was left open is none.
+
+    Args:
+        given: The setting.
+        residual_var: Variance of the Gaussian prior of the same pathway.
+        policy_kwargs: The arguments of the policy, with the symmetry by value.
+    """
+    if given != "auto":
+        return given
+    kwargs = policy_kwargs or {}
+    is_adam = kwargs.get("optimizer_class", Adam) in (Adam, AdamW)
+    is_soft = kwargs.get("spec") is not None and kwargs.get("mode", "rpp") == "rpp"
+    if residual_var is not None or not is_soft or not is_adam:
+        return None
+    return residual_decay(trusted_error(EnvSpec.from_dict(kwargs["spec"])))
+
+
+def trusted_error(spec: EnvSpec) -> float:
+    """The measured error of a symmetry, as the prior counts it: `EnvSpec.error` with what is not in it."""
+    error = UNKNOWN_ERROR if spec.error is None else spec.error
+    return error if spec.keeps_reward else max(error, REWARD_ERROR)
 
 
 def _env_id(env: GymEnv | str | None) -> str | None:

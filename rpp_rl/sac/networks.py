@@ -16,8 +16,8 @@ from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
 from rpp_rl.nn import RPPEMLP, Mode, RPPLinear, hidden_rep, trunk
+from rpp_rl.nn.log_std import Std, log_std_of
 from rpp_rl.sac.features import RPPFeatures
-from rpp_rl.sac.squashed import Std, log_std_of
 from rpp_rl.symmetry import Rep, trivial
 
 

@@ -17,9 +17,9 @@ from torch import nn
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import Mode, merge, parameter_groups
 from rpp_rl.nn.linear import require_mode
+from rpp_rl.nn.log_std import Std
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPActor, RPPCritic
-from rpp_rl.sac.squashed import Std
 from rpp_rl.symmetry import trivial, trivial_group
 
 NO_EFFECT = ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",

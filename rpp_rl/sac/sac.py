@@ -14,32 +14,28 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
-from torch.optim import Adam, AdamW
+from torch.optim import Adam
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Mode, Prior, residual_decay
-from rpp_rl.nn.prior import UNKNOWN_ERROR
-from rpp_rl.sac import plain_update
-from rpp_rl.sac.arguments import policy_and_env, with_symmetry
-from rpp_rl.sac.captured import CapturedUpdate
-from rpp_rl.sac.fast_update import FastUpdate
-from rpp_rl.sac.group_action import GroupAction
-from rpp_rl.sac.networks import RPPActor, RPPCritic
+from rpp_rl.fast.batches import is_plain, sample
+from rpp_rl.fast.captured_update import CapturedUpdate
+from rpp_rl.fast.sac_update import FastUpdate
+from rpp_rl.nn import Mode, Prior
+from rpp_rl.sac.arguments import policy_and_env, trusting_decay, with_symmetry
+from rpp_rl.sac.plain_update import PlainSAC
 from rpp_rl.sac.policies import RPPSACPolicy
-from rpp_rl.sac.replay import filled, is_plain, sample, with_capacity
-from rpp_rl.sac.reward_scale import add_rewards, no_returns, reward_scale
-
-REWARD_ERROR = 0.3
-"""What a symmetry that changes the reward counts as at least, as an error of the dynamics would."""
+from rpp_rl.sac.replay import filled, with_capacity
+from rpp_rl.sac.reward_scale import add_rewards, no_returns
 
 Update = Literal["auto", "plain"]
 
 
-class RPPSAC(SAC):
+class RPPSAC(PlainSAC):
     """SAC with residual pathway priors; every feature of SB3's ``SAC`` but gSDE works as there.
 
     In ``rpp`` mode the residual pathways decay in every step of the optimisers (see `rpp_rl.nn.parameter_groups`), the
@@ -89,10 +85,6 @@ class RPPSAC(SAC):
     update: Update = "auto"
     """How it learns; agents that were saved before there was a choice have this one."""
 
-    policy: RPPSACPolicy  # pyright: ignore[reportIncompatibleVariableOverride]
-    actor: RPPActor  # pyright: ignore[reportIncompatibleVariableOverride]
-    critic: RPPCritic  # pyright: ignore[reportIncompatibleVariableOverride]
-
     def __init__(
         self,
         policy: str | type[RPPSACPolicy] | GymEnv = "RPPPolicy",
@@ -138,26 +130,16 @@ class RPPSAC(SAC):
         self._update: FastUpdate | None = None
         self._captured: CapturedUpdate | None = None
         self._losses = _Losses()
-        self._group_action: GroupAction | None = None
+        self._group_action = None
         policy_kwargs = {
             **(policy_kwargs or {}),
-            "actor_residual_decay": _decay(actor_residual_decay, actor_residual_var, policy_kwargs),
-            "critic_residual_decay": _decay(critic_residual_decay, critic_residual_var, policy_kwargs),
+            "actor_residual_decay": trusting_decay(actor_residual_decay, actor_residual_var, policy_kwargs),
+            "critic_residual_decay": trusting_decay(critic_residual_decay, critic_residual_var, policy_kwargs),
         }
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         self.return_statistics = no_returns(1)
         if _init_setup_model:
             self._setup_model()
-
-    @property
-    def actor_prior(self) -> Prior:
-        """The prior of the actor's parameters."""
-        return Prior(self.actor_equiv_var, self.actor_residual_var).of_mode(self.policy.mode)
-
-    @property
-    def critic_prior(self) -> Prior:
-        """The prior of the critics' parameters."""
-        return Prior(self.critic_equiv_var, self.critic_residual_var).of_mode(self.policy.critic_mode)
 
     def _setup_model(self) -> None:
         for equiv_var, residual_var in (
@@ -168,6 +150,8 @@ class RPPSAC(SAC):
         if not issubclass(self.policy_class, RPPSACPolicy):
             raise ValueError(f"RPPSAC needs the policy 'RPPPolicy', got {self.policy_class.__name__}; {self._advice()}")
         self._refuse_normalized(self.env)
+        if self.target_entropy == "half":
+            self.target_entropy = -get_action_dim(self.action_space) / 2
         super()._setup_model()
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
@@ -208,40 +192,18 @@ class RPPSAC(SAC):
             self._losses.add(self._step(batch_size, with_actor=with_actor, follow=follow))
         self._n_updates += gradient_steps
 
-    def critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Tensor:
-        """The loss that the critics descend, without the prior: half the mean squared error of the Bellman equation.
-
-        Override it, or `actor_loss`, for a loss of your own; the agent learns by the plain update then.
-
-        Args:
-            batch: Transitions.
-            ent_coef: The temperature α.
-        """
-        return plain_update.critic_loss(self, batch, ent_coef)
-
-    def actor_loss(self, batch: ReplayBufferSamples, actions: Tensor, log_prob: Tensor, ent_coef: Tensor) -> Tensor:
-        """The loss that the actor descends, without the prior: the mean of α log π - min Q.
-
-        Args:
-            batch: Transitions.
-            actions: Actions that the actor has drawn for ``batch.observations``, in [-1, 1], ``(batch, action)``.
-            log_prob: Their log probability densities, ``(batch, 1)``.
-            ent_coef: The temperature α.
-        """
-        return plain_update.actor_loss(self, batch, actions, log_prob, ent_coef)
-
     @property
     def learns_fast(self) -> bool:
         """Whether it learns by the fast update, which knows no other losses than those of this class."""
         losses = type(self).critic_loss, type(self).actor_loss
-        return self.update == "auto" and losses == (RPPSAC.critic_loss, RPPSAC.actor_loss)
+        return self.update == "auto" and losses == (PlainSAC.critic_loss, PlainSAC.actor_loss)
 
     def _step(self, batch_size: int, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         """One gradient step of the critics, and of policy and target critics if asked for; returns the losses."""
         if not self.learns_fast:
-            losses = plain_update.plain_update(self, self._sample(batch_size), with_actor=with_actor)
+            losses = self.plain_update(self._sample(batch_size), with_actor=with_actor)
             if follow:
-                plain_update.plain_follow_critic(self)
+                self.plain_follow_critic()
             return losses
         update = self._fast_update
         captured = self._captured_update(update, batch_size)
@@ -266,30 +228,6 @@ class RPPSAC(SAC):
         assert self.replay_buffer is not None
         return self.augmented(sample(self.replay_buffer, batch_size, self._vec_normalize_env))
 
-    def augmented(self, batch: ReplayBufferSamples) -> ReplayBufferSamples:
-        """The batch, with its transitions moved by random elements of the group if they are to be."""
-        return self.group_action.move(batch) if self.augment else batch
-
-    @property
-    def group_action(self) -> GroupAction:
-        """How the specification's group acts on batches.
-
-        Raises:
-            ValueError: If there is no specification, or its group cannot act on them.
-        """
-        if self._group_action is None:
-            if self.policy.symmetry is None:
-                raise ValueError(
-                    "augment and mirror_loss need policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
-                )
-            self._group_action = GroupAction(self.policy.symmetry).to(self.device)
-        return self._group_action
-
-    @property
-    def reward_scale(self) -> float:
-        """What the updates divide rewards by."""
-        return reward_scale(self.return_statistics) if self.scale_rewards else 1.0
-
     @property
     def _fast_update(self) -> FastUpdate:
         """The update of the networks that are there now."""
@@ -308,14 +246,6 @@ class RPPSAC(SAC):
         """Actions for observations, see ``BaseAlgorithm.predict``; the weights of the actor are made once per step."""
         with self._fast_update.acting():
             return super().predict(*args, **kwargs)
-
-    @property
-    def n_prior_data(self) -> int:
-        """The number of data that divides the prior."""
-        if self.prior_n_data is not None:
-            return self.prior_n_data
-        buffer = self.replay_buffer
-        return 1 if buffer is None else max(buffer.size() * buffer.n_envs, 1)
 
     def __getstate__(self) -> dict[str, Any]:
         # The parts of the update share memory, which copies and pickles of them would not; it is made anew.
@@ -361,31 +291,9 @@ class RPPSAC(SAC):
                 f"step {self.num_timesteps}: the environment returned an observation or a reward that is no finite "
                 "number; nothing was learned from it"
             )
-        self.return_statistics = add_rewards(self.return_statistics, reward, dones, self.gamma)
+        if self.scale_rewards:
+            self.return_statistics = add_rewards(self.return_statistics, reward, dones, self.gamma)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-
-
-def _decay(
-    given: float | Literal["auto"] | None, residual_var: float | None, policy_kwargs: dict[str, Any] | None
-) -> float | None:
-    """The decay that was given or, if it was left open, one that trusts the symmetry as far as it holds.
-
-    One prior is enough: beside a Gaussian, a decay that was left open is none.
-    """
-    if given != "auto":
-        return given
-    kwargs = policy_kwargs or {}
-    is_adam = kwargs.get("optimizer_class", Adam) in (Adam, AdamW)
-    is_soft = kwargs.get("spec") is not None and kwargs.get("mode", "rpp") == "rpp"
-    if residual_var is not None or not is_soft or not is_adam:
-        return None
-    return residual_decay(trusted_error(EnvSpec.from_dict(kwargs["spec"])))
-
-
-def trusted_error(spec: EnvSpec) -> float:
-    """The measured error of a symmetry, as the prior counts it: `EnvSpec.error` with what is not in it."""
-    error = UNKNOWN_ERROR if spec.error is None else spec.error
-    return error if spec.keeps_reward else max(error, REWARD_ERROR)
 
 
 class _Losses:

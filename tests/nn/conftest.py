@@ -51,19 +51,6 @@ def error(rng):
 
 
 @pytest.fixture
-def shake():
-    """``shake(module)`` moves every parameter, so that no test passes because of zeros."""
-
-    def move(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.add_(scale * torch.randn_like(parameter))
-        return module
-
-    return move
-
-
-@pytest.fixture
 def constraints():
     """``constraints(rep_in, rep_out)``: the dense linear system for vec(W) whose null space is Hom(rep_in, rep_out).
 

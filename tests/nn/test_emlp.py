@@ -12,7 +12,6 @@ from rpp_rl.nn import (
     RPPLinear,
     hidden_rep,
     merge,
-    shared_weights,
     trunk,
 )
 from rpp_rl.nn.norm import EPSILON
@@ -102,31 +101,6 @@ def test_merging_finds_shared_and_nested_layers():
     assert merged[0] is merged[2] is merged[1]["again"][0]
     assert type(merged[0]) is nn.Linear
     assert net[0] is layer, "the original stays"
-
-
-def test_shared_weights_are_made_once_and_carry_gradients(shake):
-    net = shake(small(D4, kind="regular"))
-    x, z = torch.randn(2, 5, net.rep_in.size)
-    (net(x).sum() + net(z).square().sum()).backward()
-    expected = [parameter.grad.clone() for parameter in net.parameters()]
-    net.zero_grad()
-    with shared_weights(net):
-        y, weights = net(x), net.head.shared
-        assert torch.equal(merge(net)(x), y)
-        (y.sum() + net(z).square().sum()).backward()
-        assert net.head.shared is weights
-    assert net.head.shared is None
-    for parameter, gradient in zip(net.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
-    shake(net)
-    assert not torch.equal(net(x), y), "weights are fresh after the block"
-
-
-def test_shared_weights_are_dropped_after_an_error():
-    net = small(D4, kind="regular")
-    with pytest.raises(RuntimeError), shared_weights(net):
-        net(torch.randn(1, 3))
-    assert net.head.shared is None
 
 
 def test_gradient_reaches_every_parameter(group):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rpp_rl.nn import RPPEMLP, Prior, RPPLinear, hidden_rep, merge, shared_weights
+from rpp_rl.fast import shared_weights
+from rpp_rl.nn import RPPEMLP, Prior, RPPLinear, hidden_rep, merge
 from rpp_rl.symmetry import cyclic, dihedral, sign, special_orthogonal, trivial, vector
 
 MEMBERS = 3

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -10,10 +11,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from rpp_rl.fast.activation_gradients import BACKWARD
 from rpp_rl.nn.linear import linear
 from rpp_rl.nn.nonlinearity import ACTIVATIONS
 
-aten: Any = torch.ops.aten
+
+def mlp(activation: str, parameters: Sequence[Tensor], x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+    """The layers W_1, b_1, W_2, b_2, ... of ``parameters``, each followed by the activation, see `Chain`."""
+    return cast(Tensor, Chain.apply(activation, x, *parameters))
 
 
 class Chain(Function):
@@ -60,8 +65,8 @@ class Chain(Function):
         grad = grad.reshape(saved[-1].shape)
         for layer in reversed(range(n_layers)):
             # The gradient that came from outside is not ours to overwrite.
-            out = {} if layer == n_layers - 1 else {"grad_input": grad}
-            grad = _activation_backward(ctx.activation, grad, saved[layer], out)
+            out = torch.empty_like(grad) if layer == n_layers - 1 else grad
+            grad = BACKWARD[ctx.activation](grad, saved[layer], out)
             if needs[2 * layer]:
                 grads[2 * layer] = grad.transpose(-1, -2) @ inputs[layer]
             if needs[2 * layer + 1]:
@@ -70,9 +75,3 @@ class Chain(Function):
                 return (None, None, *grads)
             grad = grad @ weights[layer]
         return (None, grad.view(ctx.input_shape), *grads)
-
-
-def _activation_backward(activation: str, grad: Tensor, saved: Tensor, out: dict[str, Tensor]) -> Tensor:
-    if activation == "relu":
-        return aten.threshold_backward(grad, saved, 0, **out)
-    return (aten.silu_backward if activation == "silu" else aten.tanh_backward)(grad, saved, **out)

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
-from torch import Tensor, nn
+from torch import Tensor
 
-Std = Literal["exp", "softplus"]
-"""How the actor's head becomes a standard deviation: SB3's clamped exponential or the paper's clipped softplus."""
-
-SOFTPLUS_LOG_STD_MIN = -10.0
-"""Lower bound of the log standard deviation in the authors' code; the upper bound is SB3's 2."""
+from rpp_rl.nn.log_std import LOG_STD_MAX, LOG_STD_MIN, Std, log_std_of
 
 EPSILON = 1e-6
 """Added to 1 - tanh² before the logarithm, as in Stable-Baselines3."""
-
-
-def log_std_of(head: Float[Tensor, "batch action"], std: Std) -> Float[Tensor, "batch action"]:
-    """The log standard deviation that the output ``head`` of an actor stands for."""
-    if std == "exp":
-        return torch.clamp(head, LOG_STD_MIN, LOG_STD_MAX)
-    # log softplus(h) tends to h for very negative h, where log(softplus(h)) would be -inf with a NaN gradient.
-    log_std = torch.where(head < -20.0, head, nn.functional.softplus(head.clamp(min=-20.0)).log())
-    return torch.clamp(log_std, SOFTPLUS_LOG_STD_MIN, LOG_STD_MAX)
 
 
 class SquashedSample:
@@ -76,5 +61,5 @@ class SquashedSample:
         if self.std == "exp":
             return grad * (head == log_std)
         # d/dh log softplus(h) = sigmoid(h) / softplus(h), which tends to 1; nothing passes the bounds.
-        inside = (log_std > SOFTPLUS_LOG_STD_MIN) & (log_std < LOG_STD_MAX)
+        inside = (log_std > LOG_STD_MIN[self.std]) & (log_std < LOG_STD_MAX)
         return grad * inside * (torch.sigmoid(head) / log_std.exp())

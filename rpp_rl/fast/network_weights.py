@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from scipy import sparse
 from torch import Tensor, nn
 
+from rpp_rl.fast.basis_product import BasisProduct, versions
+from rpp_rl.fast.mlp_function import mlp
+from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
+from rpp_rl.nn.nonlinearity import Pointwise
 from rpp_rl.nn.prior import pathways
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
@@ -28,21 +30,45 @@ def shared_weights(module: nn.Module) -> Iterator[None]:
 
     The parameters must not be stepped inside. Gradients flow as usual, unless the block is entered under ``no_grad``.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
-    with _shared(layers, [(layer.weight(), layer.bias()) for layer in layers]):
+    users = _Users(module)
+    with users.of([(layer.weight(), layer.bias()) for layer in users.layers]):
         yield
 
 
-@contextmanager
-def _shared(layers: Sequence[RPPLinear], pairs: Sequence[Pair]) -> Iterator[None]:
-    try:
-        for layer, pair in zip(layers, pairs, strict=True):
-            # Past nn.Module's own assignment, which looks for parameters and takes longer than some layers.
-            vars(layer)["shared"] = pair
-        yield
-    finally:
-        for layer in layers:
-            vars(layer)["shared"] = None
+class _Users:
+    """What computes with ready weights: the layers of a network, and those of its trunks that are one `mlp`.
+
+    Attributes:
+        layers: Every `RPPLinear`.
+        trunks: Trunks of linear maps and functions of one number in turns, their function, and which layers they have.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+        number: dict[nn.Module, int] = {layer: index for index, layer in enumerate(self.layers)}
+        self.trunks: list[tuple[Trunk, str, list[int]]] = []
+        for trunk in (part for part in module.modules() if isinstance(part, Trunk)):
+            maps = [number.get(layer) for layer in list(trunk)[::2]]
+            functions = [layer.activation if isinstance(layer, Pointwise) else None for layer in list(trunk)[1::2]]
+            if maps and None not in (*maps, *functions):
+                self.trunks.append((trunk, cast(str, functions[0]), cast(list[int], maps)))
+
+    @contextmanager
+    def of(self, pairs: Sequence[Pair]) -> Iterator[None]:
+        """Let the network compute with these weights, in the order of ``layers``, inside the ``with`` block."""
+        # Past nn.Module's own assignment, which looks for parameters and takes longer than some layers.
+        try:
+            for layer, pair in zip(self.layers, pairs, strict=True):
+                vars(layer)["shared"] = pair
+            for trunk, activation, numbers in self.trunks:
+                parameters = [tensor for number in numbers for tensor in pairs[number]]
+                vars(trunk)["stand_in"] = partial(mlp, activation, parameters)
+            yield
+        finally:
+            for layer in self.layers:
+                vars(layer)["shared"] = None
+            for trunk, _, _ in self.trunks:
+                vars(trunk)["stand_in"] = None
 
 
 class Weights:
@@ -59,7 +85,8 @@ class Weights:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
+        self._users = _Users(module)
+        self.layers = self._users.layers
         self.parameters = list(module.parameters())
         self.pairs: list[Pair] = []
         number = {layer: index for index, layer in enumerate(self.layers)}
@@ -75,6 +102,11 @@ class Weights:
         self._places: list[int] = []
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether weights and passes go the way of a CPU, and not that of an accelerator."""
+        return self.parameters[0].device.type == "cpu"
+
+    @property
     def is_stale(self) -> bool:
         """Whether a parameter was loaded, moved or frozen since; a step of a fused optimiser leaves no trace."""
         return self._made_of != self._state()
@@ -87,9 +119,8 @@ class Weights:
     @torch.inference_mode(False)
     def make(self) -> None:
         """Make the weights from the parameters."""
-        on_cpu = self.parameters[0].device.type == "cpu"
         self._graph = []
-        if self._coefficients and not on_cpu:
+        if self._coefficients and not self.on_cpu:
             self._graph = [tensor for layer in self.layers for tensor in (layer.weight(), layer.bias())]
             self._set_pairs([tensor.detach() for tensor in self._graph])
             self._basis = None
@@ -152,7 +183,7 @@ class Weights:
     @contextmanager
     def used(self, pairs: list[Pair] | None = None) -> Iterator[None]:
         """Let the network compute with these weights, or others in their place, inside the ``with`` block."""
-        with _shared(self.layers, self.pairs if pairs is None else pairs):
+        with self._users.of(self.pairs if pairs is None else pairs):
             yield
 
     def merged_parameters(self) -> list[Tensor]:
@@ -161,87 +192,4 @@ class Weights:
         return [tensor.detach() for part in parts for tensor in part]
 
     def _state(self) -> list[tuple[int, int, bool]]:
-        return _versions(self.parameters)
-
-
-def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int, bool]]:
-    """What changes when tensors are written to, loaded, moved or frozen."""
-    return [(tensor._version, tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
-
-
-class BasisProduct:
-    """All equivariant weights of a network from all coefficients, in one product: on a CPU faster than many small ones.
-
-    Most numbers of a weight between regular representations are one coefficient up to its sign and a factor: then the
-    product is a look-up. Otherwise it is that of a sparse matrix.
-
-    Args:
-        layers: The layers, with equivariant pathways.
-        coefficients: Those of all layers, in their order.
-
-    Attributes:
-        product: The weights and biases of all layers one after the other, as `multiply` made them.
-    """
-
-    def __init__(self, layers: Sequence[RPPLinear], coefficients: Sequence[nn.Parameter]) -> None:
-        blocks = [block for layer in layers for block in layer.sparse_basis()]
-        dtype = coefficients[0].dtype
-        numbers = torch.empty(0, dtype=dtype).numpy().dtype
-        self.layers, self.coefficients = layers, coefficients
-        self.made_of = self._state()
-        # scipy's annotations of sparse arrays promise less than they are.
-        self.basis: Any = _by_rows(sparse.block_diag(blocks), numbers)
-        self.transposed = _by_rows(self.basis.T, numbers)
-        n_numbers, n = self.basis.shape
-        self.product, self.grad = torch.empty(n_numbers, dtype=dtype), torch.empty(n, dtype=dtype)
-        pieces = self.grad.split([parameter.numel() for parameter in coefficients])
-        self.grads = [piece.view(p.shape) for piece, p in zip(pieces, coefficients, strict=True)]
-        self.lookup = self._lookup()
-        # What numbers are looked up in: factor · β, -factor · β and zero.
-        self.table = torch.zeros(2 * n + 1, dtype=dtype)
-        self.positive, self.negative = self.table[:n], self.table[n : 2 * n]
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether a basis was loaded or moved since."""
-        return self.made_of != self._state()
-
-    def _state(self) -> list[tuple[int, int, bool]]:
-        # Numerical bases are loaded with the parameters; other tensors take their place when they are moved.
-        return _versions(buffer for layer in self.layers for buffer in layer.buffers())
-
-    def _lookup(self) -> tuple[Tensor, Tensor] | None:
-        """For each number of the product its place among factor · β, -factor · β and zero, if it is one of those."""
-        counts, n = np.diff(self.basis.indptr), self.basis.shape[1]
-        if counts.max(initial=0) > 1:
-            return None
-        factors = np.zeros(n, dtype=self.basis.dtype)
-        factors[self.basis.indices] = np.abs(self.basis.data)
-        if not np.allclose(factors[self.basis.indices], np.abs(self.basis.data), rtol=1e-6, atol=0):
-            return None
-        places = np.full(len(counts), 2 * n, dtype=np.int32)
-        places[counts == 1] = self.basis.indices + n * (self.basis.data < 0)
-        return torch.from_numpy(factors), torch.from_numpy(places)
-
-    @torch.no_grad()
-    def multiply(self) -> None:
-        """Make the weights, in `product`."""
-        torch.cat([parameter.detach().view(-1) for parameter in self.coefficients], out=self.positive)
-        if self.lookup is None:
-            self.product.copy_(torch.from_numpy(self.basis @ self.positive.numpy()))
-            return
-        factors, places = self.lookup
-        torch.neg(self.positive.mul_(factors), out=self.negative)
-        torch.index_select(self.table, 0, places, out=self.product)
-
-    def project(self, grads: Float[Tensor, " product"]) -> list[Tensor]:
-        """The gradients of the coefficients, given that of the product; the next call overwrites them."""
-        self.grad.copy_(torch.from_numpy(self.transposed @ grads.numpy()))
-        return self.grads
-
-
-def _by_rows(matrix: Any, dtype: Any) -> sparse.csr_array:  # noqa: ANN401
-    """A sparse matrix by rows with narrow indices: most of the time of a product is to read them."""
-    by_rows = sparse.csr_array(matrix, dtype=dtype)
-    indices = [array.astype(np.int32) for array in (by_rows.indices, by_rows.indptr)]
-    return sparse.csr_array((by_rows.data, *indices), shape=by_rows.shape)
+        return versions(self.parameters)

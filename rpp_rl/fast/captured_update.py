@@ -11,9 +11,9 @@ import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor
 
-from rpp_rl.sac import adam
-from rpp_rl.sac.device_replay import DeviceReplay
-from rpp_rl.sac.fast_update import FastUpdate, Numbers
+from rpp_rl.fast import adam_step
+from rpp_rl.fast.batches import DeviceReplay
+from rpp_rl.fast.sac_update import FastUpdate, Numbers
 
 Step = Callable[[], dict[str, Tensor]]
 
@@ -149,7 +149,7 @@ class CapturedUpdate:
 
     def _require_plain_steps(self) -> None:
         for optimizer in self._optimizers():
-            if not adam.is_plain(optimizer):
+            if not adam_step.is_plain(optimizer):
                 raise RuntimeError(f"{type(optimizer).__name__} with these options is not made for it")
             if not all(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
                 raise RuntimeError("some parameters are frozen")

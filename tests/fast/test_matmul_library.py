@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from rpp_rl.nn import products
-from rpp_rl.nn.products import default_products, fast_products, is_better, set_strict_float32
+from rpp_rl.fast import matmul_library
+from rpp_rl.fast.matmul_library import default_products, fast_products, is_better, set_strict_float32
 
 settings = getattr(torch.backends.mkldnn, "matmul", None)
 pytestmark = pytest.mark.skipif(settings is None, reason="torch 2.8 has no such setting")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(settings is None, reason="torch 2.8 has no such 
 @pytest.fixture
 def better(monkeypatch):
     """A processor on which the other library is better."""
-    monkeypatch.setattr(products, "_onednn_is_better", lambda: True)
+    monkeypatch.setattr(matmul_library, "_onednn_is_better", lambda: True)
 
 
 def slow(a, b):

@@ -12,10 +12,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parameters_to_vector
 
 import envs_reps
-from rpp_rl.nn import Weights
+from rpp_rl.fast import CapturedUpdate, DeviceReplay, Weights
+from rpp_rl.fast.captured_update import N_WARM_UPS, _cuda_graph
 from rpp_rl.sac import RPPSAC
-from rpp_rl.sac.captured import N_WARM_UPS, CapturedUpdate, _cuda_graph
-from rpp_rl.sac.device_replay import DeviceReplay
 
 pytestmark = pytest.mark.mujoco
 
@@ -63,13 +62,7 @@ def as_before(agent):
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch):
     """The weights are told that they are not on the CPU, so that they and their passes go the way of a GPU."""
-
-    class Elsewhere(Weights):
-        def __init__(self, module):
-            super().__init__(module)
-            self.parameters.insert(0, torch.empty(0, device="meta"))
-
-    monkeypatch.setattr("rpp_rl.sac.fast_update.Weights", Elsewhere)
+    monkeypatch.setattr(Weights, "on_cpu", False)
 
 
 def make_agent(settings=None, **policy_kwargs):

@@ -1,25 +1,40 @@
-"""What an update of SAC reads and steps: all that the plain and the fast update know of the agent."""
+"""What the fast update reads and steps: all that it knows of an agent."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+from jaxtyping import Float
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 
 from rpp_rl.nn import Prior
-from rpp_rl.sac.networks import RPPActor, RPPCritic
-from rpp_rl.sac.policies import RPPSACPolicy
+
+
+class Images(Protocol):
+    """Observations that were moved by elements of the group."""
+
+    @property
+    def observations(self) -> Float[Tensor, "batch obs"]:
+        """The images."""
+        ...
+
+    def of_actions(self, actions: Float[Tensor, "batch action"]) -> Float[Tensor, "batch action"]:
+        """The actions moved by the same elements."""
+        ...
+
+    def back(self, actions: Float[Tensor, "batch action"]) -> Float[Tensor, "batch action"]:
+        """The inverse of `of_actions`."""
+        ...
 
 
 class Learner(Protocol):
     """An agent with actor, critics, target critics and a temperature, their optimisers and priors.
 
     Attributes:
-        policy: Holder of the networks.
+        policy: Holder of the networks, with their modes.
         actor: The policy network with its ``optimizer``.
         critic: The critics with their ``optimizer``.
-        critic_target: Merged critics that follow them.
         num_timesteps: Environment steps made.
         gamma: Discount per step.
         tau: Speed at which the target critics follow.
@@ -30,16 +45,13 @@ class Learner(Protocol):
         max_grad_norm: Largest norm of a loss's gradient, None for no clipping.
         augment: Whether transitions are moved by random elements of the group.
         mirror_loss: Weight of the mirror loss, 0 for none.
-        group_action: How elements of the group act on batches.
-        reward_scale: What rewards are divided by.
         batch_norm_stats: Running statistics of the critics.
         batch_norm_stats_target: Those of the target critics.
     """
 
-    policy: RPPSACPolicy
-    actor: RPPActor
-    critic: RPPCritic
-    critic_target: Any
+    policy: Any
+    actor: Any
+    critic: Any
     num_timesteps: int
     gamma: float
     tau: float
@@ -59,12 +71,8 @@ class Learner(Protocol):
         ...
 
     @property
-    def reward_scale(self) -> Any:  # noqa: ANN401
+    def reward_scale(self) -> float:
         """What rewards are divided by."""
-        ...
-
-    def augmented(self, batch: ReplayBufferSamples) -> ReplayBufferSamples:
-        """The batch moved by random elements, if augmentation is on."""
         ...
 
     @property
@@ -82,10 +90,6 @@ class Learner(Protocol):
         """The number of data that divides the prior."""
         ...
 
-    def critic_loss(self, batch: ReplayBufferSamples, ent_coef: Tensor) -> Tensor:
-        """The loss that the critics descend."""
-        ...
-
-    def actor_loss(self, batch: ReplayBufferSamples, actions: Tensor, log_prob: Tensor, ent_coef: Tensor) -> Tensor:
-        """The loss that the actor descends."""
+    def augmented(self, batch: ReplayBufferSamples) -> ReplayBufferSamples:
+        """The batch moved by random elements, if augmentation is on."""
         ...

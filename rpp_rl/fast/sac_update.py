@@ -1,10 +1,10 @@
-"""The update of `plain_update` without its overhead; on a CPU most of the time that is left is matrix products."""
+"""The update of SAC without the overhead of autograd; on a CPU most of the time that is left is matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
@@ -12,16 +12,14 @@ from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rpp_rl.nn import Prior, Weights, pathways
-from rpp_rl.nn.passes import make_pass
+from rpp_rl.fast import adam_step
+from rpp_rl.fast.learner import Images, Learner
+from rpp_rl.fast.matmul_library import fast_products
+from rpp_rl.fast.network_weights import Weights
+from rpp_rl.fast.passes import make_pass
+from rpp_rl.fast.squashed_sample import SquashedSample
+from rpp_rl.nn import Prior, pathways
 from rpp_rl.nn.prior import add_decays
-from rpp_rl.nn.products import fast_products
-from rpp_rl.sac import adam
-from rpp_rl.sac.features import RPPFeatures
-from rpp_rl.sac.group_action import Images
-from rpp_rl.sac.learner import Learner
-from rpp_rl.sac.networks import RPPCritic
-from rpp_rl.sac.squashed import SquashedSample
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
 
@@ -41,10 +39,10 @@ class Numbers(NamedTuple):
 
 
 class FastUpdate:
-    """One gradient step after another, equal to those of `plain_update` up to rounding.
+    """One gradient step after another, equal to those of `rpp_rl.sac.plain_update` up to rounding.
 
     What makes it fast: W = A + B made once per step and used by every pass until the next step, by acting and by the
-    targets; passes without autograd where that is possible (see `rpp_rl.nn.passes`); losses whose gradients are
+    targets; passes without autograd where that is possible (see `rpp_rl.fast.passes`); losses whose gradients are
     written down; no gradient of weights that are not stepped; observations transformed once.
 
     Args:
@@ -58,7 +56,7 @@ class FastUpdate:
     def __init__(self, agent: Learner) -> None:
         self.agent, self.policy = agent, agent.policy
         self.actor, self.critic = agent.actor, agent.critic
-        self.target = cast(RPPCritic, agent.policy.critic_target)
+        self.target = agent.policy.critic_target
         self.actor_weights, self.critic_weights = Weights(self.actor), Weights(self.critic)
         self.target_weights = Weights(self.target)
         self.target_parameters = list(self.target.parameters())
@@ -73,7 +71,7 @@ class FastUpdate:
             for weights, network, keep in ((self.critic_weights, critic, True), (self.target_weights, target, False))
         )
         networks = (self.actor, self.critic, self.target)
-        self.extractors = [cast(RPPFeatures, network.features_extractor) for network in networks]
+        self.extractors = [network.features_extractor for network in networks]
         self.norms = [extractor for extractor in self.extractors[:2] if extractor.norm is not None]
         self.one_transform = not self.norms and self.policy.mode == self.policy.critic_mode
 
@@ -211,7 +209,9 @@ class FastUpdate:
         # The gradient of the loss mean(-log_ent_coef (log π + target entropy))
         agent.log_ent_coef.grad = -(log_prob.mean() + float(agent.target_entropy)).view(1)
         loss = (log_ent_coef * agent.log_ent_coef.grad).squeeze()
-        adam.step(agent.ent_coef_optimizer, learning_rate=None if self.numbers is None else self.numbers.learning_rate)
+        adam_step.step(
+            agent.ent_coef_optimizer, learning_rate=None if self.numbers is None else self.numbers.learning_rate
+        )
         return ent_coef, {"ent_coef_loss": loss}
 
     def _step(self, network: Any, prior: Prior, weights: Weights) -> None:  # noqa: ANN401
@@ -223,7 +223,7 @@ class FastUpdate:
             add_decays(decays)
             nn.utils.clip_grad_norm_(weights.parameters, self.agent.max_grad_norm)
             decays = []
-        adam.step(network.optimizer, decays, learning_rate)
+        adam_step.step(network.optimizer, decays, learning_rate)
         for parameter in weights.parameters:
             parameter.grad = None
         self._make(network, weights)

@@ -6,14 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from rpp_rl.nn import RPPEMLP, Weights, hidden_rep, merge, shared_weights
-from rpp_rl.nn.passes import AutogradPass, ChainPass, make_pass
+from rpp_rl.fast import Weights, shared_weights
+from rpp_rl.fast.chain_pass import ChainPass
+from rpp_rl.fast.passes import AutogradPass, make_pass
+from rpp_rl.nn import RPPEMLP, hidden_rep, merge
 from rpp_rl.symmetry import cyclic, dihedral, sign, special_orthogonal, trivial, vector
 
 V = vector(dihedral(4))
 Z = vector(cyclic(2))
 W = vector(special_orthogonal(3))
 BATCHES = [(), (5,), (2, 5)]
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    torch.manual_seed(0)
 
 
 def network(shake, mode="rpp", activation="relu", ensemble=None, **options):
@@ -29,6 +36,31 @@ def gradients(net, x, *, shared):
     grads = [parameter.grad for parameter in net.parameters()]
     net.zero_grad()
     return y.detach(), x.grad, grads
+
+
+def test_shared_weights_are_made_once_and_carry_gradients(shake):
+    net = network(shake)
+    x, z = torch.randn(2, 5, net.rep_in.size)
+    (net(x).sum() + net(z).square().sum()).backward()
+    expected = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    with shared_weights(net):
+        y, weights = net(x), net.head.shared
+        assert torch.equal(merge(net)(x), y)
+        (y.sum() + net(z).square().sum()).backward()
+        assert net.head.shared is weights
+    assert net.head.shared is None
+    for parameter, gradient in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+    shake(net)
+    assert not torch.equal(net(x), y), "weights are fresh after the block"
+
+
+def test_shared_weights_are_dropped_after_an_error(shake):
+    net = network(shake)
+    with pytest.raises(RuntimeError), shared_weights(net):
+        net(torch.randn(1, 3))
+    assert net.head.shared is None
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
@@ -95,19 +127,16 @@ NETWORKS = {
 }
 
 
-def elsewhere(weights):
-    """Let weights believe that their parameters are on another device than the CPU."""
-    weights.parameters.insert(0, torch.empty(0, device="meta"))
-    return weights
-
-
-@pytest.mark.parametrize("place", [lambda weights: weights, elsewhere])
+@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("ensemble", [None, 2])
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_made_weights_and_pulled_gradients_are_those_of_every_layer(name, mode, ensemble, place, shake, tolerance):
+def test_made_weights_and_pulled_gradients_are_those_of_every_layer(
+    name, mode, ensemble, on_cpu, shake, tolerance, monkeypatch
+):
+    monkeypatch.setattr(Weights, "on_cpu", on_cpu)
     net = shake(NETWORKS[name](mode=mode, ensemble=ensemble))
-    weights = place(Weights(net))
+    weights = Weights(net)
     for _ in range(2):  # the second time into the same memory
         weights.make()
         shake(net)
@@ -208,8 +237,9 @@ def test_weights_of_another_device_leave_nothing_behind(shake):
     net = network(shake)
     weights = Weights(net)
     weights.make()
-    elsewhere(weights).make()
-    del weights.parameters[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Weights, "on_cpu", False)
+        weights.make()
     shake(net)
     weights.make()
     for layer, (weight, bias) in zip(weights.layers, weights.pairs, strict=True):
@@ -219,11 +249,12 @@ def test_weights_of_another_device_leave_nothing_behind(shake):
         weights.pull_back([(torch.ones_like(weight), torch.ones_like(bias)) for weight, bias in weights.pairs])
 
 
-@pytest.mark.parametrize("place", [lambda weights: weights, elsewhere])
+@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
-def test_frozen_parameters_get_no_gradients(mode, place, shake):
+def test_frozen_parameters_get_no_gradients(mode, on_cpu, shake, monkeypatch):
+    monkeypatch.setattr(Weights, "on_cpu", on_cpu)
     net = network(shake, mode)
-    weights = place(Weights(net))
+    weights = Weights(net)
     weights.make()
     net.head.requires_grad_(False)
     assert weights.is_stale

@@ -14,12 +14,12 @@ from stable_baselines3.common.logger import configure
 from torch.nn.utils import parameters_to_vector
 
 import envs_reps
-from rpp_rl.nn import Weights
-from rpp_rl.nn.passes import AutogradPass
+from rpp_rl.fast import Weights, adam_step
+from rpp_rl.fast.passes import AutogradPass
+from rpp_rl.fast.squashed_sample import SquashedSample
+from rpp_rl.nn.log_std import log_std_of
 from rpp_rl.nn.prior import Decay
-from rpp_rl.sac import RPPSAC, adam
-from rpp_rl.sac.plain_update import plain_follow_critic, plain_update
-from rpp_rl.sac.squashed import SquashedSample, log_std_of
+from rpp_rl.sac import RPPSAC
 
 pytestmark = pytest.mark.mujoco
 
@@ -69,8 +69,8 @@ def update(agent, n, *, fast, seed=1):
             agent.train(gradient_steps=1, batch_size=64)
         else:
             batch = agent.augmented(agent.replay_buffer.sample(64))
-            plain_update(agent, batch, with_actor=agent._n_updates % agent.policy_delay == 0)
-            plain_follow_critic(agent)
+            agent.plain_update(batch, with_actor=agent._n_updates % agent.policy_delay == 0)
+            agent.plain_follow_critic()
             agent._n_updates += 1
     return parameters(agent)
 
@@ -108,13 +108,7 @@ def test_a_hundred_fast_updates_are_those_of_the_formulas(kind):
 @pytest.mark.parametrize("kind", ["rpp", "mlp", "emlp", "policy only", "normalised"])
 def test_updates_on_another_device_are_those_of_the_formulas(kind, monkeypatch):
     """The weights are only told that they are elsewhere, so that the way of accelerators is tested without one."""
-
-    class Elsewhere(Weights):
-        def __init__(self, module):
-            super().__init__(module)
-            self.parameters.insert(0, torch.empty(0, device="meta"))
-
-    monkeypatch.setattr("rpp_rl.sac.fast_update.Weights", Elsewhere)
+    monkeypatch.setattr(Weights, "on_cpu", False)
     fast, plain = make_agent(**KINDS[kind]), make_agent(**KINDS[kind])
     before = parameters(fast)
     ours, expected = update(fast, 30, fast=True), update(plain, 30, fast=False)
@@ -187,7 +181,7 @@ def test_steps_of_others_are_noticed():
     obs = np.random.default_rng(0).normal(size=(5, 17))
     before, _ = agent.predict(obs, deterministic=True)
     for _ in range(20):
-        plain_update(agent, agent.replay_buffer.sample(64))
+        agent.plain_update(agent.replay_buffer.sample(64))
         after, _ = agent.predict(obs, deterministic=True)
         expected, _ = agent.policy.predict(obs, deterministic=True)
         np.testing.assert_allclose(after, expected, atol=1e-6)
@@ -260,7 +254,7 @@ def test_steps_are_those_of_adam_with_the_prior_in_the_gradient(options):
             for parameter in parameters:
                 parameter.grad = torch.randn_like(parameter)
             if is_ours:
-                adam.step(optimizer, [Decay(parameters[:1], 0.5)])
+                adam_step.step(optimizer, [Decay(parameters[:1], 0.5)])
             else:
                 parameters[0].grad.add_(parameters[0].detach(), alpha=0.5)
                 optimizer.step()
@@ -276,5 +270,5 @@ def test_hooks_of_optimisers_are_called():
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     for _ in range(2):
         parameter.grad = torch.ones(3)
-        adam.step(optimizer)
+        adam_step.step(optimizer)
     assert len(calls) == 2
