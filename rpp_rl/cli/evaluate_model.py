@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     from rpp_rl.runs.environments import check_device
-    from rpp_rl.runs.evaluate_model import METRICS, draw, horizons_of, load_tested, summarise
+    from rpp_rl.runs.evaluate_model import METRICS, draw, horizons_of, load_tested, notes, summarise
 
     check_device(args.device)
     if args.plot:
@@ -38,9 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--plot shows models of one environment, got {' and '.join(envs)}")
     summaries = summarise(runs, horizons)
     if args.json:
-        document = {"metrics": METRICS, "horizons": horizons, "models": [s.to_dict() for s in summaries]}
+        models = [s.to_dict() for s in summaries]
+        document = {"metrics": METRICS, "horizons": horizons, "notes": [*notes(runs)], "models": models}
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
+        for note in notes(runs):
+            print(f"note: {note}")
         print("\n".join(report(summaries, horizons)))
     if args.plot:
         draw(runs, summaries, args.plot)
@@ -49,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(summaries: Sequence[Summary], horizons: Sequence[int]) -> Iterator[str]:
     """The lines of the text that is printed."""
+    from rpp_rl.dynamics.evaluation import COVERAGES
     from rpp_rl.runs.evaluate_model import METRICS
 
     rows = [["", "parameters", "seeds", *(f"{k} steps" for k in horizons)]]
@@ -73,6 +77,9 @@ def report(summaries: Sequence[Summary], horizons: Sequence[int]) -> Iterator[st
         ]
         lost = ["  share that has diverged", *(percentage(s.statistic("diverged", k)[0], None) for k in horizons)]
         yield from aligned([["  error at step [%]", *map(str, horizons)], *blocks, *symmetry, lost])[0]
+        if s.evaluations[0].coverage:
+            shares = [f"{share:.0%}: {percentage(*s.statistic('coverage', share))} %" for share in COVERAGES]
+            yield f"  share of changes of one step inside the predicted intervals of {', '.join(shares)}"
 
 
 def percentage(mean: float, std: float | None) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rpp_rl.dynamics.model import TransitionModel
     from rpp_rl.dynamics.model_env import ModelEnv
     from rpp_rl.dynamics.model_file import load_model, save_model
+    from rpp_rl.dynamics.model_vec_env import ModelVecEnv
     from rpp_rl.dynamics.planning import Planner
     from rpp_rl.dynamics.readers import read_episodes, write_episodes
     from rpp_rl.dynamics.trajectories import Episodes, Trajectories
@@ -17,6 +18,7 @@ __all__ = [
     "Episodes",
     "Evaluation",
     "ModelEnv",
+    "ModelVecEnv",
     "Planner",
     "Trajectories",
     "TransitionModel",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "rpp_rl.dynamics.model": ("TransitionModel",),
         "rpp_rl.dynamics.model_env": ("ModelEnv",),
+        "rpp_rl.dynamics.model_vec_env": ("ModelVecEnv",),
         "rpp_rl.dynamics.model_file": (
             "load_model",
             "save_model",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.stats import norm
 
 from rpp_rl.dynamics.metrics import (
     diverged,
@@ -23,9 +24,12 @@ from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.nn import shared_weights
 
 HORIZONS = (10, 30, 100)
 """Steps at which the paper reports errors."""
+COVERAGES = (0.5, 0.8, 0.95)
+"""Probabilities of the intervals whose coverage is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Evaluation:
         equivariance_errors: For each generator g, shape ``(time,)``: the mean relative error between the change of the
             state after g has acted on start and actions, and g applied to the change without; 0 is equivariant, 0.7
             unrelated. The first number is that of one step, arXiv:2112.01388, eq. 2.
+        coverage: By probability, the share of the changes of one step that lie in the central interval which a model
+            with a ``gaussian`` head gives that probability; empty for other models. See `coverage`.
     """
 
     n_trajectories: int
@@ -56,6 +62,7 @@ class Evaluation:
     rms_errors: Float[ndarray, "time obs"]
     spread: Float[ndarray, " obs"]
     equivariance_errors: Mapping[str, Float[ndarray, " time"]]
+    coverage: Mapping[float, float]
 
 
 def evaluate(
@@ -99,6 +106,7 @@ def evaluate(
         rms_errors=rms_errors(predicted, real)[1:],
         spread=real.std(axis=(0, 1)),
         equivariance_errors=equivariance_errors(model, states[:, 0], actions),
+        coverage=coverage(model, states, actions) if model.head == "gaussian" else {},
     )
 
 
@@ -175,6 +183,31 @@ def equivariance_errors(
             image = change @ rho.T
         errors[generator.name] = relative_errors(change_g, image).mean(axis=0)
     return errors
+
+
+@torch.no_grad()
+def coverage(
+    model: TransitionModel, states: Float[ndarray, "n time_1 obs"], actions: Float[ndarray, "n time action"]
+) -> dict[float, float]:
+    """How often the next state lies in the interval of a given probability, over all steps and coordinates.
+
+    A calibrated model has the coverage p for each p of `COVERAGES`, one that is too sure of itself has less. The
+    members of an ensemble are a mixture, whose interval is that of the Gaussian of the same mean and variance (their
+    own variance and that of their means).
+
+    Raises:
+        ValueError: If the model predicts no standard deviation.
+    """
+    parameter = next(model.parameters())
+    x = torch.as_tensor(to_rep(model.spec.observation, states), dtype=parameter.dtype, device=parameter.device)
+    u = torch.as_tensor(actions, dtype=parameter.dtype, device=parameter.device)
+    with shared_weights(model):
+        mean, std = model.distribution(x[:, :-1].flatten(0, 1), u.flatten(0, 1))
+    var = std.square()
+    if model.ensemble is not None:
+        mean, var = mean.mean(0), var.mean(0) + mean.var(0, correction=0)
+    deviation = ((x[:, 1:].flatten(0, 1) - mean) / var.sqrt()).abs().double().cpu().numpy()
+    return {p: float((deviation <= norm.ppf((1 + p) / 2)).mean()) for p in COVERAGES}
 
 
 def _over_time(

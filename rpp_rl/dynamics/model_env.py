@@ -145,6 +145,11 @@ class ModelEnv(VectorEnv):
         self._is_over = terminated | truncated
         return self._obs.copy(), rewards, terminated, truncated, {"diverged": is_lost & ~is_new}
 
+    def begin(self, where: Bool[ndarray, " num_envs"]) -> Float[ndarray, "num_envs obs"]:
+        """Begin new episodes in some copies at once, in place of at their next step; returns all observations."""
+        self._begin(where, self._drawn_start())
+        return self._obs.copy()
+
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Release the weights."""
         self._weights.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from rpp_rl.dynamics.evaluation import Evaluation
+from rpp_rl.envs.layout import Block
 from rpp_rl.envs.spec import EnvSpec
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ MORE_COLOURS = ("tab:green", "tab:purple", "tab:red", "tab:brown", "tab:cyan", "
 SMALLEST = 1e-4
 """Equivariance errors below this are drawn at the rim: those of strict models are rounding."""
 MAX_PANELS = 9
+TITLE = 48
+"""Letters of a line above a panel."""
 CHARACTERS = 55
 """Letters of a legend that fit below a panel."""
 
@@ -49,7 +53,12 @@ def error_figure(evaluations: Mapping[str, Sequence[Evaluation]], title: str) ->
             _curves(right, np.maximum(worst, SMALLEST), colour, name)
     left.set(xlabel="steps", ylabel="relative error of the state [%]")
     left.set_ylim(bottom=0)
-    right.set(xlabel="steps", ylabel="equivariance error of the change", yscale="log", ylim=(SMALLEST / 1.5, 1.5))
+    bottom = min(
+        (curve.min() for line in right.get_lines() if (curve := np.asarray(line.get_ydata())).size), default=0.1
+    )
+    # Whole decades, as far as there are curves.
+    bottom = 10.0 ** np.floor(np.log10(bottom)) / 1.5
+    right.set(xlabel="steps", ylabel="equivariance error of the change", yscale="log", ylim=(bottom, 1.5))
     for axis in (left, right):
         axis.grid(alpha=0.3, which="both")
     left.legend(fontsize="small")
@@ -77,7 +86,7 @@ def trajectory_figure(
     # Environments of few blocks show several numbers of each.
     n_each = max(1, 4 // len(blocks))
     panels = [
-        (block.title, index)
+        (_panel_title(block, index), index)
         for block in blocks
         for index in sorted(block.indices, key=lambda i: -float(real[:, i].std()))[:n_each]
     ]
@@ -93,9 +102,7 @@ def trajectory_figure(
         margin = 0.5 * (high - low)
         bottom, top = axis.get_ylim()
         axis.set_ylim(max(bottom, low - margin), min(top, high + margin))
-        axis.set_title(
-            f"{name}, number {index}" if len(name) < 40 else f"{name[:38]}…, number {index}", fontsize="small"
-        )
+        axis.set_title(name, fontsize="small")
         axis.grid(alpha=0.3)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
@@ -106,6 +113,16 @@ def trajectory_figure(
     figure.legend(handles, labels, loc="outside lower center", ncols=n_legend, fontsize="small")
     figure.suptitle(title)
     return figure
+
+
+def _panel_title(block: Block, index: int) -> str:
+    """What a number of a block is: its own label and unit, or else the block's name and which of its numbers it is."""
+    place = block.indices.index(index)
+    if block.labels and block.transform == "identity":
+        unit = block.units[place]
+        return f"{block.labels[place]} [{unit}]" if unit not in ("", "1") else block.labels[place]
+    which = f", number {place + 1} of {len(block.indices)}" if len(block.indices) > 1 else ""
+    return "\n".join(textwrap.wrap(f"{block.title}{which}", TITLE))
 
 
 def _colours(kinds: Iterable[str]) -> list[str]:

@@ -11,8 +11,10 @@ from toy_models import POINTS, constant
 
 from rpp_rl.cli.evaluate_model import main as evaluate_model
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, save_model, write_episodes
+from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.evaluation import evaluate
 from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE
+from rpp_rl.io.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +168,62 @@ def test_models_of_different_trainings_are_told_apart(folder, flags, tmp_path, c
     assert evaluate_model([*models(tmp_path, "short", "long"), *flags, "--json"]) == 0
     kinds = [found["model"] for found in json.loads(capsys.readouterr().out)["models"]]
     assert kinds == ["RPP Z2, 8, 2 epochs", "RPP Z2, 8, 5 epochs"]
+
+
+def make_run(folder, path, *, about=None, data=None, **settings):
+    """The folder of a finished run of five epochs, with its settings."""
+    path.mkdir(exist_ok=True)
+    record = {"checksum": "same", "is_complete": True, **(about or {})}
+    save_model(
+        load_model(folder / "a.safetensors"), path / MODEL_FILE, about=record, extra={"history": torch.zeros(3, 3)}
+    )
+    shutil.copy(data or folder / "data.npz", path / TEST_FILE)
+    config = ModelConfig(env=POINTS.env_id, n_epochs=5, **settings)
+    RunFolder(path, POINTS.env_id).write_settings(config, "train-model", 0)
+    return str(path)
+
+
+def test_settings_that_differ_are_never_pooled(folder, tmp_path, capsys):
+    runs = [
+        make_run(folder, tmp_path / "a", seed=0),
+        make_run(folder, tmp_path / "b", seed=1, device="cpu", log_folder="elsewhere"),
+        make_run(folder, tmp_path / "c", seed=0, learning_rate=3e-3),
+        make_run(folder, tmp_path / "d", seed=0, learning_rate=3e-3, residual_decay=None),
+    ]
+    assert evaluate_model([*runs, "--json", "--horizons", "10"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {found["model"]: found["runs"] for found in document["models"]} == {
+        "RPP Z2, 8, 5 epochs, learning_rate 0.01, residual_decay auto": runs[:2],
+        "RPP Z2, 8, 5 epochs, learning_rate 0.003, residual_decay auto": runs[2:3],
+        "RPP Z2, 8, 5 epochs, learning_rate 0.003, residual_decay none": runs[3:],
+    }
+    assert document["notes"] == []
+    bare = tmp_path / "bare.safetensors"
+    shutil.copy(tmp_path / "a" / MODEL_FILE, bare)
+    data = ["--buffer", str(folder / "data.npz"), "--horizons", "10", "--json"]
+    assert evaluate_model([*runs[:2], str(bare), *data]) == 0
+    kinds = [found["model"] for found in json.loads(capsys.readouterr().out)["models"]]
+    assert kinds == ["RPP Z2, 8, 5 epochs", "RPP Z2, 8, 3 epochs"]
+
+
+def test_data_that_differ_are_said(folder, tmp_path, capsys, refused):
+    states, actions = constant(4, 30, np.random.default_rng(1))
+    episodes = Episodes(tuple(states.astype(np.float32)), tuple(actions.astype(np.float32)), POINTS.env_id)
+    write_episodes(episodes, tmp_path / "other.npz")
+    one = make_run(folder, tmp_path / "a")
+    other = make_run(folder, tmp_path / "b", about={"checksum": "another"}, data=tmp_path / "other.npz", data_seed=1)
+    assert evaluate_model([one, other, "--horizons", "10"]) == 0
+    text = capsys.readouterr().out
+    assert "note: the models of Points-v0 have learnt from 2 different sets of data" in text
+    assert "note: the models of Points-v0 are tested with 2 different sets of data" in text
+    assert "RPP Z2, 8, 5 epochs, data_seed 0" in text
+    same = make_run(folder, tmp_path / "c", data=tmp_path / "other.npz")
+    assert "have held out different data" in refused(evaluate_model, one, same, "--horizons", "10")
+
+
+def test_the_coverage_of_intervals_is_printed(folder, flags, tmp_path, capsys):
+    save_model(TransitionModel(POINTS, widths=(8,), head="gaussian"), tmp_path / "gaussian.safetensors")
+    assert evaluate_model([str(tmp_path / "gaussian.safetensors"), *flags]) == 0
+    assert "inside the predicted intervals of 50%: " in capsys.readouterr().out
+    assert evaluate_model([*models(folder, "a"), *flags]) == 0
+    assert "inside the predicted intervals" not in capsys.readouterr().out

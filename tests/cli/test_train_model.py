@@ -94,13 +94,7 @@ def test_the_defaults_are_those_of_the_library():
     for kind, names in ((Trainer, {}), (TransitionModel, {"widths": "net_arch"})):
         for name, parameter in inspect.signature(kind).parameters.items():
             field = names.get(name, name)
-            if parameter.default is not parameter.empty and field not in (
-                "mode",
-                "seed",
-                "prior",
-                "validation",
-                "residual_decay",
-            ):
+            if parameter.default is not parameter.empty and field not in others:
                 assert getattr(config, field) == parameter.default
     assert (config.equiv_var, config.residual_var) == (None, None)
     faithful = merged_settings(ModelConfig, {"env": ENV}, config_file("faithful", "model"))
