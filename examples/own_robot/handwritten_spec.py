@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout, write_spec
-from rpp_rl.symmetry import Group, Rep
+from rpp_rl.symmetry import parse_group, parse_rep
 
-mirror = Group.parse("Z2")
+mirror = parse_group("Z2")
 # A number that stays, one that changes sign, and a pair (right, left).
-R, P, V = (Rep.parse(text, mirror) for text in "RPV")
+R, P, V = (parse_rep(text, mirror) for text in "RPV")
 
 
 # Legs FR, FL, RR, RL with the joints abduction, hip, knee: the pairs are (FR, FL) and (RR, RL).

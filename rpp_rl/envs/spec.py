@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rpp_rl.envs.layout import Block, Layout
-from rpp_rl.symmetry import Element, Group, Rep, vector
+from rpp_rl.symmetry import Element, Group, Rep, group_from_dict, group_to_dict, rep_from_dict, rep_to_dict, vector
 from rpp_rl.symmetry.relations import require_homomorphism
 
 if TYPE_CHECKING:
@@ -239,9 +239,9 @@ class EnvSpec:
             "format": FORMAT,
             "env_id": self.env_id,
             "variant": self.variant,
-            "group": self.group.to_dict(),
+            "group": group_to_dict(self.group),
             "generators": [asdict(record) for record in self.generators],
-            "reps": [rep.to_dict() for rep in reps],
+            "reps": [rep_to_dict(rep) for rep in reps],
             "observation": blocks(self.observation),
             "action": blocks(self.action),
         }
@@ -257,8 +257,8 @@ class EnvSpec:
             found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
             raise ValueError(f"expected an environment specification in format {FORMAT}, got {found!r}")
         try:
-            group = Group.from_dict(data["group"])
-            reps = [Rep.from_dict(rep, group) for rep in data["reps"]]
+            group = group_from_dict(data["group"])
+            reps = [rep_from_dict(rep, group) for rep in data["reps"]]
 
             def layout(key: str) -> Layout:
                 return Layout(tuple(_block(block, reps) for block in data[key]))

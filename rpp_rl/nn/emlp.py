@@ -14,7 +14,7 @@ from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.nonlinearity import nonlinearity
 from rpp_rl.nn.norm import EquivariantLayerNorm
-from rpp_rl.symmetry import Group, Rep, direct_sum, regular, trivial, vector
+from rpp_rl.symmetry import Group, Rep, direct_sum, parse_rep, regular, trivial, vector
 
 MAX_TENSOR_SIZE = 32
 """Largest tensor power of the heuristic ``uniform``: bases between two powers grow with the cube of their sizes."""
@@ -60,7 +60,7 @@ def hidden_rep(group: Group, width: int, kind: str = "regular") -> Rep:
             )
         copies, rest = divmod(width, group.order)
         return copies * regular(group) + rest * trivial(group) if rest else copies * regular(group)
-    rep = Rep.parse(kind, group)
+    rep = parse_rep(kind, group)
     if rep.size != width:
         raise ValueError(f"the hidden representation {kind!r} of {group} has {rep.size} coordinates, expected {width}")
     return rep

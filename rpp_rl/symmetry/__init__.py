@@ -29,8 +29,10 @@ from rpp_rl.symmetry.families import (
 )
 from rpp_rl.symmetry.groups import Element, Group
 from rpp_rl.symmetry.irreps import irrep, irreps
+from rpp_rl.symmetry.plain_data import group_from_dict, group_to_dict, rep_from_dict, rep_to_dict
 from rpp_rl.symmetry.reps import Rep, direct_sum, tensor_product
 from rpp_rl.symmetry.testing import assert_equivariant, equivariance_error, equivariance_errors, relative_error
+from rpp_rl.symmetry.text import parse_group, parse_rep
 
 __all__ = [
     "BasisBlock",
@@ -49,15 +51,21 @@ __all__ = [
     "equivariance_errors",
     "equivariant_basis",
     "general_linear",
+    "group_from_dict",
+    "group_to_dict",
     "irrep",
     "irreps",
     "matrix_rep",
     "on_product",
     "orthogonal",
+    "parse_group",
+    "parse_rep",
     "product",
     "pseudo_orthogonal",
     "regular",
     "relative_error",
+    "rep_from_dict",
+    "rep_to_dict",
     "sign",
     "signed_permutation",
     "special_linear",

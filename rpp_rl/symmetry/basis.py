@@ -75,8 +75,9 @@ def equivariant_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"
     This writes every basis matrix down; large layers use `basis_blocks`, which shares them between equal summands.
 
     >>> from rpp_rl.symmetry import Group, Rep
-    >>> mirror = Group.parse("Z2")
-    >>> equivariant_basis(Rep.parse("V", mirror), Rep.parse("P", mirror)).round(3)
+    >>> from rpp_rl.symmetry import parse_group, parse_rep
+    >>> mirror = parse_group("Z2")
+    >>> equivariant_basis(parse_rep("V", mirror), parse_rep("P", mirror)).round(3)
     array([[[ 0.707, -0.707]]])
 
     Args:

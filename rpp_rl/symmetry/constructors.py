@@ -50,7 +50,8 @@ def complex_rep(
 
     Matrices are anything that NumPy reads as one. An equivariant map of the real form need not be complex linear.
 
-    >>> phases = complex_rep(Group.parse("Z4"), [[[1j]]])
+    >>> from rpp_rl.symmetry import parse_group
+    >>> phases = complex_rep(parse_group("Z4"), [[[1j]]])
     >>> phases.size, phases.generators[0].tolist()
     (2, [[0.0, -1.0], [1.0, 0.0]])
 
@@ -66,7 +67,8 @@ def on_product(*reps: Rep) -> tuple[Rep, ...]:
 
     Sums and tensor products of the results are those of the different groups:
 
-    >>> legs, heading = on_product(vector(Group.parse("Z4")), vector(Group.parse("SO2")))
+    >>> from rpp_rl.symmetry import parse_group
+    >>> legs, heading = on_product(vector(parse_group("Z4")), vector(parse_group("SO2")))
     >>> (legs * heading).group, (legs * heading).size
     (Group(Z4xSO2, d=6, n_discrete=1, n_lie=1), 8)
 

@@ -1,10 +1,8 @@
-"""The families of groups that have names, direct products, and reading a group from text."""
+"""The families of groups that have names, and direct products."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -207,57 +205,6 @@ def rotation(angle: float) -> Float[ndarray, "2 2"]:
     return snapped(np.array([[c, -s], [s, c]]))
 
 
-def parse_group(text: str) -> Group:
-    """See `Group.parse`.
-
-    Raises:
-        ValueError: If the text names no known group, or one too large to write down.
-    """
-    return reduce(product, [_parse_factor(factor, text) for factor in re.split(r"[x×]", text)])
-
-
-_FACTOR = re.compile(
-    r"(Z|C|D|SO|O|SL|S|GL|Sp|SU|U) ?(?:(?P<n>\d+)|\( ?(?P<p>\d+) ?(?:, ?(?P<q>\d+) ?)?\)) ?(?P<perm>perm)?", re.A
-)
-
-# Constructor, and the largest n in text: a slip such as Z40000 must not fill the memory.
-_FAMILIES: dict[str, tuple[Callable[[int], Group], int]] = {
-    "Z": (cyclic, 200),
-    "C": (cyclic, 200),
-    "D": (dihedral, 1000),
-    "Dperm": (dihedral_permutation, 200),
-    "S": (symmetric, 20),
-    "SO": (special_orthogonal, 12),
-    "O": (orthogonal, 12),
-    "SL": (special_linear, 12),
-    "GL": (general_linear, 12),
-    "Sp": (symplectic, 6),
-    "U": (unitary, 6),
-    "SU": (lambda n: unitary(n, special=True), 6),
-}
-_ALONE = {"1": trivial_group, "cube": cube, "cubeh": lambda: cube(mirrors=True)}
-
-
-def _parse_factor(factor: str, text: str) -> Group:
-    factor = factor.strip()
-    if factor in _ALONE:
-        return _ALONE[factor]()
-    match = _FACTOR.fullmatch(factor)
-    if match:
-        family, p, q = match[1] + (match["perm"] or ""), int(match["n"] or match["p"]), int(match["q"] or 0)
-        if match["q"] and family in ("SO", "O"):
-            _require_at_most(factor, p + q, _FAMILIES[family][1])
-            return pseudo_orthogonal(p, q, special=family == "SO")
-        if match["q"] is None and family in _FAMILIES:
-            constructor, largest = _FAMILIES[family]
-            _require_at_most(factor, p, largest)
-            return constructor(p)
-    raise ValueError(
-        f"unknown group {factor!r} in {text!r}; known are Z(n), D(n), D(n)perm, S(n), SO(n), O(n), SO(p,q), O(p,q), "
-        "SL(n), GL(n), Sp(n), U(n), SU(n), cube, cubeh, the trivial group 1, and products such as Z2xZ2"
-    )
-
-
 def _finite(name: str, generators: Sequence[ndarray]) -> Group:
     stack = np.array(generators, dtype=float)
     return Group(name, stack, np.zeros((0, *stack.shape[1:])))
@@ -266,8 +213,3 @@ def _finite(name: str, generators: Sequence[ndarray]) -> Group:
 def _require_at_least(what: str, n: int, least: int) -> None:
     if n < least:
         raise ValueError(f"{what} must be at least {least}, got {n}")
-
-
-def _require_at_most(what: str, n: int, most: int) -> None:
-    if n > most:
-        raise ValueError(f"the group {what} is too large: its number may be at most {most}, got {n}")

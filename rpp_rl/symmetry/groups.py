@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -151,43 +150,6 @@ class Group:
 
     def __repr__(self) -> str:
         return f"Group({self.name}, d={self.d}, n_discrete={len(self.generators)}, n_lie={len(self.lie_algebra)})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values from which ``from_dict`` makes an equal group of the same name."""
-        from rpp_rl.symmetry.plain_data import group_to_dict
-
-        return group_to_dict(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Group:
-        """The group that ``to_dict`` described.
-
-        Raises:
-            ValueError: If a key is missing or the matrices do not form a group.
-        """
-        from rpp_rl.symmetry.plain_data import group_from_dict
-
-        return group_from_dict(data)
-
-    @staticmethod
-    def parse(text: str) -> Group:
-        """Read a group from text such as D4.
-
-        Known are Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SO(1,3), O(1,3), SL2, GL2, Sp(2), U(2), SU(2), cube
-        (its 24 rotations), cubeh (with mirrors), the trivial group 1, and products such as Z2xZ2.
-
-        >>> group = Group.parse("D4")
-        >>> group.order, group.d
-        (8, 2)
-        >>> Group.parse("D(4)") == group, Group.parse("D4perm") == group
-        (True, False)
-
-        Raises:
-            ValueError: If the text names no known group.
-        """
-        from rpp_rl.symmetry.families import parse_group
-
-        return parse_group(text)
 
 
 def element_matrix(g: Element, generators: ndarray, lie_algebra: ndarray) -> Float[ndarray, "size size"]:

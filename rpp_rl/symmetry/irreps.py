@@ -37,7 +37,7 @@ def irrep(group: Group, k: int) -> Rep:
 
     Rotations act by the angle k·2π/n (or k·θ). Z_n has k = 0..n//2. D_n has rotations for k = 1..(n-1)//2, then the
     one-dimensional reps: first the one in which only reflections act as -1, then for even n the two in which r acts as
-    -1. O(2) has its one-dimensional rep as ``Rep.parse("P")``.
+    -1. O(2) has its one-dimensional rep as ``P``.
 
     Raises:
         ValueError: If the group is not one of these or has no such rep.

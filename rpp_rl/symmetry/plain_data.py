@@ -14,7 +14,7 @@ from rpp_rl.symmetry.reps import Rep, sum_of_runs
 
 
 def group_to_dict(group: Group) -> dict[str, Any]:
-    """See `Group.to_dict`."""
+    """Plain JSON values from which `group_from_dict` makes an equal group of the same name."""
     return {
         "name": group.name,
         "d": group.d,
@@ -24,7 +24,7 @@ def group_to_dict(group: Group) -> dict[str, Any]:
 
 
 def group_from_dict(data: Mapping[str, Any]) -> Group:
-    """See `Group.from_dict`.
+    """The group that `group_to_dict` described.
 
     Raises:
         ValueError: If a key is missing or the matrices do not form a group.
@@ -35,12 +35,12 @@ def group_from_dict(data: Mapping[str, Any]) -> Group:
 
 
 def rep_to_dict(rep: Rep) -> dict[str, Any]:
-    """See `Rep.to_dict`; signed permutations are written as index and sign lists."""
+    """Plain JSON values, without the group; signed permutations are written as index and sign lists."""
     return {"parts": [_part_to_dict(count, part) for count, part in rep.parts]}
 
 
 def rep_from_dict(data: Mapping[str, Any], group: Group) -> Rep:
-    """See `Rep.from_dict`.
+    """The rep that `rep_to_dict` described.
 
     Raises:
         ValueError: If a key is missing or the matrices do not represent ``group``.

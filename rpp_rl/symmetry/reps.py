@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -191,40 +191,6 @@ class Rep:
 
     def __repr__(self) -> str:
         return f"Rep({self.name}, group={self.group}, size={self.size})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the group."""
-        from rpp_rl.symmetry.plain_data import rep_to_dict
-
-        return rep_to_dict(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any], group: Group) -> Rep:
-        """The rep that ``to_dict`` described.
-
-        Raises:
-            ValueError: If a key is missing or the matrices do not represent ``group``.
-        """
-        from rpp_rl.symmetry.plain_data import rep_from_dict
-
-        return rep_from_dict(data, group)
-
-    @staticmethod
-    def parse(text: str, group: Group) -> Rep:
-        """Read a rep from text such as ``"2*V + 3*R + P*V + V*V"``; see `rpp_rl.symmetry.parsing`.
-
-        >>> rep = Rep.parse("2*V + R", Group.parse("D4"))
-        >>> rep
-        Rep(2*V + R, group=D4, size=5)
-        >>> [(count, part.name) for count, part in rep.parts]
-        [(2, 'V'), (1, 'R')]
-
-        Raises:
-            ValueError: If the text does not follow the grammar.
-        """
-        from rpp_rl.symmetry.parsing import parse_rep
-
-        return parse_rep(text, group)
 
 
 def direct_sum(*reps: Rep) -> Rep:

@@ -80,7 +80,8 @@ def assert_equivariant(
     """Assert that ``function`` is equivariant on Gaussian inputs, for every generator and some random elements.
 
     >>> from rpp_rl.symmetry import Group, Rep
-    >>> rng, legs = np.random.default_rng(0), Rep.parse("V", Group.parse("Z4"))
+    >>> from rpp_rl.symmetry import parse_group, parse_rep
+    >>> rng, legs = np.random.default_rng(0), parse_rep("V", parse_group("Z4"))
     >>> assert_equivariant(np.tanh, legs, legs, rng=rng)
     >>> assert_equivariant(lambda x: x * [1.0, 1.0, 1.0, 2.0], legs, legs, rng=rng)  # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -11,7 +11,7 @@ import envs_reps
 from rpp_rl.derive import NoSymmetryError, accepted, chosen, derive, survey
 from rpp_rl.envs import to_rep
 from rpp_rl.envs.simulator import make
-from rpp_rl.symmetry import Group
+from rpp_rl.symmetry import parse_group
 
 pytestmark = pytest.mark.mujoco
 
@@ -127,7 +127,7 @@ def test_the_symmetries_of_the_task_are_those_of_the_shipped_specification(env_i
     """Same group, and the same maps as some element of the specification written by hand."""
     robot = found(env_id)
     spec = derive(robot, accepted(robot), n_states=20).spec
-    assert (spec.env_id, spec.variant, spec.group) == (env_id, name, Group.parse(name))
+    assert (spec.env_id, spec.variant, spec.group) == (env_id, name, parse_group(name))
     shipped = envs_reps.load(env_id)
     rng = np.random.default_rng(0)
     obs, action = rng.normal(size=(5, spec.observation.size)), rng.normal(size=(5, spec.action.size))
@@ -177,7 +177,7 @@ def test_a_turn_of_the_world_by_any_angle_can_be_chosen():
     assert (len(spec.group.generators), len(spec.group.lie_algebra)) == (1, 1)
     assert spec.generators[1].name == "yaw"
     alone = derive(robot, chosen(robot, [yaw]), n_states=20).spec
-    assert alone.group == Group.parse("SO2")
+    assert alone.group == parse_group("SO2")
 
 
 def test_names_that_are_not_there_are_refused():

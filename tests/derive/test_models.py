@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rpp_rl.derive import BareModel, accepted, chosen, derive, left_out, survey
-from rpp_rl.symmetry import Group
+from rpp_rl.symmetry import parse_group
 
 pytestmark = pytest.mark.mujoco
 
@@ -56,7 +56,7 @@ def test_a_quadruped_with_odd_names(surveyed, step_error):
     # Turns of the world alone say nothing about the robot: its own four relabellings are taken, the others are named.
     taken = accepted(robot)
     assert (len(taken), len(left_out(robot, taken))) == (3, 12 + 2)  # and turns by 45° and by any angle
-    assert derive(robot, taken, n_states=5).spec.group == Group.parse("Z2xZ2")
+    assert derive(robot, taken, n_states=5).spec.group == parse_group("Z2xZ2")
     spec = derive(robot, exact, n_states=10).spec
     assert spec.group.order == 16
     assert all(step_error(robot, spec, k) < 1e-9 for k in range(len(spec.group.generators)))
@@ -72,7 +72,7 @@ def test_robots_with_corners(surveyed, step_error, n, group):
     task = [f for f in task if np.allclose(f.element.world[0, 0], 1.0)]
     assert len(task) == 2 * n - 1
     spec = derive(robot, task, n_states=5).spec
-    assert spec.group == Group.parse(group)
+    assert spec.group == parse_group(group)
     assert max(step_error(robot, spec, k, n_states=5) for k in range(2)) < 1e-9
 
 
@@ -194,7 +194,7 @@ def test_a_robot_attached_to_the_world_turns_with_it(surveyed, step_error, n):
     """Also where it does not stand in the middle of the world."""
     robot = surveyed(gripper(n))
     spec = derive(robot, accepted(robot), n_states=5).spec
-    assert spec.group == Group.parse(f"D{n}")
+    assert spec.group == parse_group(f"D{n}")
     assert spec.observation.size == 2 * n
     assert max(step_error(robot, spec, k) for k in range(2)) < 1e-9
 
@@ -291,14 +291,14 @@ def test_thrusters_are_followed_by_force_and_torque(surveyed, step_error):
     diagonal = element(robot, "the world mirrors y; frame mirrors (0.707 -0.707 0)")
     assert (half.is_exact, diagonal.is_exact) == (True, True)
     spec = derive(robot, [half, diagonal], n_states=5).spec
-    assert spec.group == Group.parse("Z2xZ2")
+    assert spec.group == parse_group("Z2xZ2")
     assert max(step_error(robot, spec, k) for k in range(2)) < 1e-9
 
 
 def test_symmetries_of_the_dynamics_can_be_chosen_by_name(surveyed):
     robot = surveyed(legged(polygon(4)))
     names = [f.name for f in staying(robot) if f.is_exact]
-    assert derive(robot, chosen(robot, names), n_states=5).spec.group == Group.parse("Z4")
+    assert derive(robot, chosen(robot, names), n_states=5).spec.group == parse_group("Z4")
 
 
 BALL = '<body name="{name}" pos="{x} {y} .3"><freejoint/><geom type="{kind}" size=".1 .1 .1" mass="{mass}"/></body>'

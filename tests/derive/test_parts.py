@@ -12,7 +12,7 @@ from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import find_symmetries
 from rpp_rl.derive.trials import place_size
 from rpp_rl.derive.violations import COMPARED_ELSEWHERE, WITHOUT_EFFECT, plain_fields
-from rpp_rl.symmetry import Group
+from rpp_rl.symmetry import parse_group
 
 SIDE = """<body name="{s} arm" pos="0 {y} 0">
   <joint name="{s} slide" type="slide" axis="0 {t} 1" range="-.1 .2" limited="true" stiffness="3" springref=".05"/>
@@ -160,7 +160,7 @@ def test_every_field_of_the_model_is_compared_or_known_to_have_no_effect(kind):
 @pytest.mark.parametrize("name", ["Z2", "Z4", "Z6", "D3", "D4", "D6", "Z2xZ2", "Z4xZ2", "D4xZ2", "D4xD4", "Z2xZ2xZ2"])
 def test_a_group_in_disguise_is_recognised(name, rng):
     """Products of the generators in another basis, given in another order with repetitions."""
-    group = Group.parse(name)
+    group = parse_group(name)
     basis = np.linalg.qr(rng.normal(size=(group.d, group.d)))[0]
     elements = [basis @ np.linalg.multi_dot([np.eye(group.d), np.eye(group.d), *(group.generators[k] for k in g.word)])
                 @ basis.T for g in group.elements]  # fmt: skip

@@ -11,7 +11,7 @@ from rpp_rl.derive import accepted, check_robot, derive, description, read_descr
 from rpp_rl.derive.quantities import QUANTITIES
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import find_symmetries, identity
-from rpp_rl.symmetry import Group
+from rpp_rl.symmetry import parse_group
 
 pytestmark = pytest.mark.mujoco
 
@@ -108,7 +108,7 @@ def test_a_legged_robot_without_a_matrix_written(robot):
     """Left/right and front/back, exact with reward, command and last action."""
     derivation = derived(robot())
     spec = derivation.spec
-    assert spec.group == Group.parse("Z2xZ2")
+    assert spec.group == parse_group("Z2xZ2")
     assert [check.verdict for check in derivation.checks] == ["exact", "exact"]
     assert spec.error < 1e-9
     assert spec.keeps_reward

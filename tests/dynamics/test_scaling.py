@@ -6,7 +6,7 @@ import torch
 
 import envs_reps
 from rpp_rl.dynamics.scaling import EquivariantScaling
-from rpp_rl.symmetry import Group, Rep, equivariance_error, trivial
+from rpp_rl.symmetry import equivariance_error, parse_group, parse_rep, trivial
 
 
 def fitted(rep, rng, n=500):
@@ -39,27 +39,27 @@ def test_scaling_each_coordinate_on_its_own_does_not(rng):
 
 
 def test_without_a_group_every_coordinate_gets_mean_zero_and_variance_one(rng, tolerance):
-    scaling, data = fitted(5 * trivial(Group.parse("Z2")), rng)
+    scaling, data = fitted(5 * trivial(parse_group("Z2")), rng)
     y = function(scaling)(data)
     np.testing.assert_allclose(y.mean(0), 0, atol=tolerance)
     np.testing.assert_allclose(y.std(0), 1, rtol=tolerance)
 
 
 def test_an_orbit_shares_the_root_mean_square_around_an_invariant_mean(rng, dtype):
-    scaling, data = fitted(Rep.parse("V", Group.parse("D4")), rng)
+    scaling, data = fitted(parse_rep("V", parse_group("D4")), rng)
     np.testing.assert_allclose(scaling.mean, 0, atol=1e-7)
     np.testing.assert_allclose(scaling.scale, np.sqrt((data**2).mean()), rtol=1e-6)
 
 
 def test_the_inverse_undoes_it(rng, tolerance):
-    scaling, data = fitted(Rep.parse("V + R", Group.parse("Z4")), rng)
+    scaling, data = fitted(parse_rep("V + R", parse_group("Z4")), rng)
     np.testing.assert_allclose(
         scaling.inverse(torch.as_tensor(function(scaling)(data))), data, rtol=1e-3, atol=tolerance
     )
 
 
 def test_what_does_not_vary_is_not_blown_up():
-    scaling = EquivariantScaling(Rep.parse("2*R", Group.parse("Z2")))
+    scaling = EquivariantScaling(parse_rep("2*R", parse_group("Z2")))
     x = torch.tensor([[0.1, 1.0], [0.1, -1.0], [0.1, 3.0]])
     scaling.fit(x)
     assert scaling.scale[0] == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rpp_rl.symmetry import Group, Rep, equivariance_errors
+from rpp_rl.symmetry import Rep, equivariance_errors, parse_group
 
 FINITE = ("Z2", "Z4", "D4", "D4perm", "Z2xZ2", "S3")
 LIE = ("SO2", "O2", "SO3", "O3")
@@ -19,13 +19,13 @@ def _same_random_numbers():
 @pytest.fixture(params=FINITE + LIE)
 def group(request):
     """Every kind of group in turn."""
-    return Group.parse(request.param)
+    return parse_group(request.param)
 
 
 @pytest.fixture(params=FINITE)
 def finite_group(request):
     """Every kind of finite group in turn."""
-    return Group.parse(request.param)
+    return parse_group(request.param)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rpp_rl.nn import Bilinear
-from rpp_rl.symmetry import Group, Rep, direct_sum, trivial, vector
+from rpp_rl.symmetry import direct_sum, parse_group, parse_rep, trivial, vector
 
 GROUPS = ("Z2", "D4", "Z2xZ2", "S3", "SO2", "O2", "SO3", "O3")
 
@@ -35,7 +35,7 @@ def naive(layer: Bilinear, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", GROUPS)
 @torch.no_grad()
 def test_layer_is_the_quadratic_map_it_claims_to_be(name, text, dtype, tolerance):
-    layer = Bilinear(Rep.parse(text, Group.parse(name)), scale=0.5)
+    layer = Bilinear(parse_rep(text, parse_group(name)), scale=0.5)
     x = torch.randn(4, layer.rep_in.size)
     expected = torch.stack([naive(layer, row) for row in x])
     torch.testing.assert_close(layer(x), expected, rtol=tolerance, atol=tolerance)
@@ -44,19 +44,19 @@ def test_layer_is_the_quadratic_map_it_claims_to_be(name, text, dtype, tolerance
 @pytest.mark.parametrize("text", ["3*R + 2*V", "V + 2*R + 2*P + V*V + R"])
 @pytest.mark.parametrize("name", GROUPS)
 def test_layer_is_equivariant(name, text, error, equivariance_tolerance):
-    layer = Bilinear(Rep.parse(text, Group.parse(name)), scale=1.0)
+    layer = Bilinear(parse_rep(text, parse_group(name)), scale=1.0)
     assert error(layer, layer.rep_in) < 2 * equivariance_tolerance
 
 
 def test_products_of_coordinates_would_not_be_equivariant(error):
     """Negative control: the same layer on the same numbers, taken for scalars, mixes coordinates."""
-    group = Group.parse("SO3")
-    layer = Bilinear(Rep.parse("3*R + 2*P + 2*P", Group.parse("Z2")), scale=1.0)
-    assert error(layer, Rep.parse("R + 2*V", group)) > 0.01
+    group = parse_group("SO3")
+    layer = Bilinear(parse_rep("3*R + 2*P + 2*P", parse_group("Z2")), scale=1.0)
+    assert error(layer, parse_rep("R + 2*V", group)) > 0.01
 
 
 def test_gradient_reaches_both_tensors_and_leading_axes_are_batch_axes():
-    layer = Bilinear(Rep.parse("3*R + 2*V", Group.parse("SO3")))
+    layer = Bilinear(parse_rep("3*R + 2*V", parse_group("SO3")))
     y = layer(torch.randn(2, 5, 9))
     assert y.shape == (2, 5, 9)
     y.square().sum().backward()
@@ -65,7 +65,7 @@ def test_gradient_reaches_both_tensors_and_leading_axes_are_batch_axes():
 
 def test_no_matrix_per_sample():
     """A batch of 256 would need 256 matrices of 226 x 226, 13 million numbers; three copies span all vectors."""
-    layer = Bilinear(Rep.parse("136*R + 30*V", Group.parse("SO3")))
+    layer = Bilinear(parse_rep("136*R + 30*V", parse_group("SO3")))
     assert sum(parameter.numel() for parameter in layer.parameters()) == 2 * 136 * 30 * 3
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
@@ -74,12 +74,12 @@ def test_no_matrix_per_sample():
 
 
 def test_representations_without_scalars_or_parts_are_refused():
-    group = Group.parse("SO(1,3)")
+    group = parse_group("SO(1,3)")
     for text, of in (("2*V", "SO3"), ("5*R", "SO3"), ("32*regular", "D4")):
         with pytest.raises(ValueError, match="the bilinear layer needs scalars beside other, orthogonal parts, got"):
-            Bilinear(Rep.parse(text, Group.parse(of)))
+            Bilinear(parse_rep(text, parse_group(of)))
     with pytest.raises(ValueError, match=r"orthogonal parts, got R \+ V of SO\(1,3\)"):
-        Bilinear(Rep.parse("R + V", group))
+        Bilinear(parse_rep("R + V", group))
 
 
 def contracted(layer: Bilinear, x: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def contracted(layer: Bilinear, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("text", ["2*R + 3*V + 4*V*V + V*V*V", "R + V*V + 2*V + R"])
 @torch.no_grad()
 def test_contractions_are_products_of_three_summands(text, dtype, tolerance):
-    rep = Rep.parse(text, Group.parse("SO3"))
+    rep = parse_rep(text, parse_group("SO3"))
     layer = Bilinear(rep, scale=0.5, contractions=True)
     assert len(layer.contractions) == (3 if "V*V*V" in text else 1)
     plain = Bilinear(rep, scale=0.5)
@@ -123,9 +123,9 @@ def test_contractions_are_products_of_three_summands(text, dtype, tolerance):
     ("name", "text"), [("O3", "2*R + 3*V + 2*V*V + V*V*V"), ("D4", "R + 2*V + V*V"), ("SL3", "2*R + 2*V + V' + V*V'")]
 )
 def test_contractions_are_equivariant(name, text, error, equivariance_tolerance):
-    group = Group.parse(name)
+    group = parse_group(name)
     vectors = {"V": vector(group), "V'": vector(group).dual()}
-    rep = Rep.parse(text.replace(" + V' + V*V'", ""), group)
+    rep = parse_rep(text.replace(" + V' + V*V'", ""), group)
     if "'" in text:
         rep = direct_sum(rep, vectors["V'"], vectors["V"] * vectors["V'"])
     layer = Bilinear(rep, scale=1.0, contractions=True)
@@ -135,7 +135,7 @@ def test_contractions_are_equivariant(name, text, error, equivariance_tolerance)
 
 def test_matrices_that_act_the_other_way_round_would_not_be_equivariant(error):
     """Negative control: a contraction with the transposed matrix mixes up source and target."""
-    group = Group.parse("SL3")
+    group = parse_group("SL3")
     base, dual = vector(group), vector(group).dual()
     layer = Bilinear(direct_sum(trivial(group), base, dual, base * dual), scale=1.0, contractions=True)
     wrong = direct_sum(trivial(group), base, dual, dual * base)

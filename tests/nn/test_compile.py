@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from rpp_rl.nn import RPPEMLP, Bilinear, EquivariantLayerNorm, EquivariantNorm, Gated, Pointwise, RPPLinear, hidden_rep
-from rpp_rl.symmetry import Group, Rep
+from rpp_rl.symmetry import Group, parse_group, parse_rep
 
-D4 = Group.parse("D4")
-SO3 = Group.parse("SO3")
-MIXED = Rep.parse("3*R + 2*V", SO3)
+D4 = parse_group("D4")
+SO3 = parse_group("SO3")
+MIXED = parse_rep("3*R + 2*V", SO3)
 
 LAYERS = {
-    "one block": lambda: RPPLinear(Rep.parse("2*regular", D4), Rep.parse("3*regular", D4)),
-    "many blocks": lambda: RPPLinear(MIXED, Rep.parse("R + V", SO3)),
-    "no map": lambda: RPPLinear(Rep.parse("R", SO3), Rep.parse("V", SO3), mode="emlp"),
+    "one block": lambda: RPPLinear(parse_rep("2*regular", D4), parse_rep("3*regular", D4)),
+    "many blocks": lambda: RPPLinear(MIXED, parse_rep("R + V", SO3)),
+    "no map": lambda: RPPLinear(parse_rep("R", SO3), parse_rep("V", SO3), mode="emlp"),
     "plain": lambda: RPPLinear(MIXED, MIXED, mode="mlp"),
-    "pointwise": lambda: Pointwise(Rep.parse("2*regular", D4)),
+    "pointwise": lambda: Pointwise(parse_rep("2*regular", D4)),
     "gated": lambda: Gated(MIXED, residual_scale=0.1),
-    "bilinear": lambda: Bilinear(Rep.parse("V + 3*R + 2*V*V", SO3)),
+    "bilinear": lambda: Bilinear(parse_rep("V + 3*R + 2*V*V", SO3)),
     "norm": lambda: EquivariantNorm(MIXED),
     "layer norm": lambda: EquivariantLayerNorm(MIXED),
     "regular network": lambda: network(D4, "regular"),
@@ -27,7 +27,7 @@ LAYERS = {
 
 def network(group: Group, kind: str, **options) -> RPPEMLP:
     return RPPEMLP(
-        Rep.parse("2*R + 2*V", group), Rep.parse("R + V", group), [hidden_rep(group, 24, kind)] * 2, **options
+        parse_rep("2*R + 2*V", group), parse_rep("R + V", group), [hidden_rep(group, 24, kind)] * 2, **options
     )
 
 

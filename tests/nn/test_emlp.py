@@ -15,11 +15,11 @@ from rpp_rl.nn import (
     trunk,
 )
 from rpp_rl.nn.norm import EPSILON
-from rpp_rl.symmetry import Group, Rep, regular, trivial, vector
+from rpp_rl.symmetry import Group, parse_group, parse_rep, regular, trivial, vector
 
-D4 = Group.parse("D4")
-SO3 = Group.parse("SO3")
-OBS, ACTION = Rep.parse("14*R + 6*P + 45*V", D4), Rep.parse("4*V", D4)
+D4 = parse_group("D4")
+SO3 = parse_group("SO3")
+OBS, ACTION = parse_rep("14*R + 6*P + 45*V", D4), parse_rep("4*V", D4)
 """Ant-v5 has 110 coordinates with the rotation matrix in place of the quaternion, and 8 actions."""
 
 OPTIONS = ({}, {"layer_norm": True}, {"bilinear": True, "activation": "silu"}, {"bilinear": True, "layer_norm": True})
@@ -28,7 +28,7 @@ OPTIONS = ({}, {"layer_norm": True}, {"bilinear": True, "activation": "silu"}, {
 def small(group: Group, mode="rpp", kind="uniform", width=24, **options) -> RPPEMLP:
     """A network from points and velocities to a vector."""
     hidden = 2 * [hidden_rep(group, width, kind)]
-    return RPPEMLP(Rep.parse("2*R + 2*V", group), Rep.parse("R + V", group), hidden, mode=mode, **options)
+    return RPPEMLP(parse_rep("2*R + 2*V", group), parse_rep("R + V", group), hidden, mode=mode, **options)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -82,7 +82,7 @@ def test_plain_network_is_the_plain_baseline(layer_norm):
 @pytest.mark.parametrize("mode", ["rpp", "emlp", "mlp"])
 @pytest.mark.parametrize("name", ["D4", "S3", "SO2", "O3"])
 def test_merged_network_computes_the_same(name, mode, options, dtype, shake):
-    net = shake(small(Group.parse(name), mode, **options))
+    net = shake(small(parse_group(name), mode, **options))
     merged = merge(net)
     kinds = {type(module) for module in merged.modules()}
     assert nn.Linear in kinds
@@ -128,13 +128,13 @@ def test_gradient_reaches_every_parameter(group):
     ],
 )
 def test_hidden_representations(name, width, kind, expected):
-    group = Group.parse(name)
+    group = parse_group(name)
     rep = hidden_rep(group, width, kind)
     assert rep.size == width
     if kind == "regular" and name == "1":
         assert rep == 5 * regular(group)
     else:
-        assert rep == Rep.parse(expected, group)
+        assert rep == parse_rep(expected, group)
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 64, 100, 255, 256, 400])
@@ -164,7 +164,7 @@ def test_uniform_heuristic_fills_any_width(width, group):
 )
 def test_impossible_hidden_representations_are_refused_in_one_line(name, width, kind, message):
     with pytest.raises(ValueError, match=message) as caught:
-        hidden_rep(Group.parse(name), width, kind)
+        hidden_rep(parse_group(name), width, kind)
     assert "\n" not in str(caught.value)
 
 
@@ -178,7 +178,7 @@ def test_impossible_networks_are_refused():
     with pytest.raises(ValueError, match="activation must be one of"):
         small(D4, activation="elu")
     with pytest.raises(ValueError, match="equivariant layer norm needs an orthogonal representation"):
-        small(Group.parse("SL2"), layer_norm=True)
+        small(parse_group("SL2"), layer_norm=True)
 
 
 def test_network_without_hidden_layers_is_its_head():
@@ -188,7 +188,7 @@ def test_network_without_hidden_layers_is_its_head():
 
 
 def test_trunk_places_extras_between_linear_map_and_nonlinearity():
-    layers = trunk(vector(SO3), [Rep.parse("4*R + 4*V", SO3)], bilinear=True, layer_norm=True, activation="silu")
+    layers = trunk(vector(SO3), [parse_rep("4*R + 4*V", SO3)], bilinear=True, layer_norm=True, activation="silu")
     assert [type(layer).__name__ for layer in layers] == ["RPPLinear", "Bilinear", "EquivariantLayerNorm", "Gated"]
     assert layers[0].rep_out.size == 4 + 12 + 4, "one gate for each vector"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rpp_rl.nn import RPPEMLP, EquivariantNorm, Prior, hidden_rep, merge, pathways
-from rpp_rl.symmetry import Group, Rep
+from rpp_rl.symmetry import parse_group, parse_rep
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,8 +22,8 @@ pytestmark = [
     ],
 )
 def test_training_step_is_that_of_the_cpu_and_never_waits(name, kind, options, shake):
-    group = Group.parse(name)
-    rep = Rep.parse("R + 2*V + R", group)
+    group = parse_group(name)
+    rep = parse_rep("R + 2*V + R", group)
     modules = [EquivariantNorm(rep), shake(RPPEMLP(rep, rep, [hidden_rep(group, 24, kind)] * 2, **options))]
     x, results = torch.randn(32, rep.size), []
     for device in ("cpu", "cuda"):

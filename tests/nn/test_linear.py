@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rpp_rl.nn import EquivariantMatrix, RPPLinear, merge
-from rpp_rl.symmetry import Group, Rep, direct_sum, regular, sign, trivial, vector
+from rpp_rl.symmetry import Group, Rep, direct_sum, parse_group, parse_rep, regular, sign, trivial, vector
 
 FINITE = ("Z2", "Z4", "D4", "D4perm", "Z2xZ2", "S3")
 LIE = ("SO2", "O2", "SO3", "O3")
-D4 = Group.parse("D4")
-SO3 = Group.parse("SO3")
+D4 = parse_group("D4")
+SO3 = parse_group("SO3")
 
 
 RUNS = st.lists(
@@ -26,7 +26,7 @@ RUNS = st.lists(
 def rep_of(group: Group, runs: list[tuple[int, str]]) -> Rep:
     """The sum of the runs; an infinite group has the vector where a finite one has the regular representation."""
     names = [(count, "V" if name == "regular" and not group.is_finite else name) for count, name in runs]
-    return direct_sum(*(count * Rep.parse(name, group) for count, name in names))
+    return direct_sum(*(count * parse_rep(name, group) for count, name in names))
 
 
 def strict(layer: RPPLinear) -> RPPLinear:
@@ -39,7 +39,7 @@ def strict(layer: RPPLinear) -> RPPLinear:
 
 @pytest.mark.parametrize("mode", ["rpp", "emlp"])
 def test_equivariant_pathway_commutes_with_every_group(mode, group, error, equivariance_tolerance):
-    rep_in, rep_out = Rep.parse("2*R + P + 2*V", group), Rep.parse("R + V + V*V", group)
+    rep_in, rep_out = parse_rep("2*R + P + 2*V", group), parse_rep("R + V + V*V", group)
     layer = strict(RPPLinear(rep_in, rep_out, mode=mode))
     assert layer.weight().norm() > 0.1
     assert error(layer, rep_in, rep_out) < equivariance_tolerance
@@ -48,7 +48,7 @@ def test_equivariant_pathway_commutes_with_every_group(mode, group, error, equiv
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FINITE + LIE), runs_in=RUNS, runs_out=RUNS)
 def test_equivariant_pathway_commutes_on_any_representation(name, runs_in, runs_out, error, equivariance_tolerance):
-    group = Group.parse(name)
+    group = parse_group(name)
     rep_in, rep_out = rep_of(group, runs_in), rep_of(group, runs_out)
     assert error(strict(RPPLinear(rep_in, rep_out)), rep_in, rep_out) < equivariance_tolerance
 
@@ -66,8 +66,8 @@ def test_plain_mode_is_not_equivariant(group, error):
 
 
 def test_weights_are_an_isometry_of_scaled_coefficients_onto_all_equivariant_matrices(group, constraints, dtype):
-    rep_in = Rep.parse("V + R + V", group)
-    rep_out = Rep.parse("P + V*V + R + P + 2*R", group)
+    rep_in = parse_rep("V + R + V", group)
+    rep_out = parse_rep("P + V*V + R + P + 2*R", group)
     matrix = EquivariantMatrix(rep_in, rep_out)
     system = constraints(rep_in, rep_out)
     assert matrix.n_coefficients == rep_in.size * rep_out.size - np.linalg.matrix_rank(system)
@@ -117,7 +117,7 @@ def changes_of_one_step(layer: RPPLinear, scale: dict[str, torch.Tensor]) -> dic
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FINITE + LIE), runs_in=RUNS, runs_out=RUNS, mode=st.sampled_from(["rpp", "emlp", "mlp"]))
 def test_one_step_moves_the_entries_of_all_pathways_alike(name, runs_in, runs_out, mode, dtype):
-    group = Group.parse(name)
+    group = parse_group(name)
     layer = RPPLinear(rep_of(group, runs_in), rep_of(group, runs_out), mode=mode)
     assume(layer.equiv_weight is None or layer.equiv_weight.numel() > 0)
     for part, change in changes_of_one_step(layer, {}).items():
@@ -127,7 +127,7 @@ def test_one_step_moves_the_entries_of_all_pathways_alike(name, runs_in, runs_ou
 @pytest.mark.parametrize("name", ["Z2", "D4", "SO3"])
 def test_one_step_of_orthonormal_coefficients_moves_less(name, dtype):
     """Negative control: the parametrisation of format 1."""
-    group = Group.parse(name)
+    group = parse_group(name)
     rep = rep_of(group, [(2, "regular"), (1, "V")])
     layer = RPPLinear(rep, rep)
     changes = changes_of_one_step(layer, {"equiv_weight": layer.weight_matrix.norms, "equiv_bias": layer.bias_norms})
@@ -137,7 +137,7 @@ def test_one_step_of_orthonormal_coefficients_moves_less(name, dtype):
 
 @pytest.mark.parametrize("name", ["D4", "SO3", "O3"])
 def test_a_state_of_orthonormal_coefficients_is_loaded_as_the_same_weights(name, dtype, tolerance):
-    rep_in, rep_out = Rep.parse("2*R + V + V*V", Group.parse(name)), Rep.parse("R + 2*V", Group.parse(name))
+    rep_in, rep_out = parse_rep("2*R + V + V*V", parse_group(name)), parse_rep("R + 2*V", parse_group(name))
     layer, other = RPPLinear(rep_in, rep_out), RPPLinear(rep_in, rep_out)
     old = layer.state_dict()
     for key, norms in zip(("equiv_weight", "equiv_bias"), layer.equiv_norms(), strict=True):
@@ -235,8 +235,8 @@ def test_plain_mode_draws_what_torch_draws():
 @pytest.mark.parametrize("kind", ["32*regular", "16*R + 24*V + 24*regular", "10*V + 10*R"])
 @pytest.mark.parametrize("name", ["D4", "S3"])
 def test_outputs_start_with_the_variance_of_a_plain_layer(name, kind):
-    group = Group.parse(name)
-    rep = Rep.parse(kind, group)
+    group = parse_group(name)
+    rep = parse_rep(kind, group)
     plain = nn.Linear(rep.size, rep.size)
     x = torch.randn(1000, rep.size)
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_outputs_start_with_the_variance_of_a_plain_layer(name, kind):
 
 def test_every_summand_of_the_output_starts_with_the_variance_of_a_plain_layer():
     """Also where many maps lead to the scalars and few to the vectors."""
-    rep_in, rep_out = Rep.parse("136*R + 40*V", SO3), Rep.parse("60*R + 40*V + 10*V*V", SO3)
+    rep_in, rep_out = parse_rep("136*R + 40*V", SO3), parse_rep("60*R + 40*V + 10*V*V", SO3)
     layer = RPPLinear(rep_in, rep_out, mode="emlp")
     with torch.no_grad():
         y = layer(torch.randn(2000, rep_in.size)) - layer.bias()
@@ -261,7 +261,7 @@ def test_every_summand_of_the_output_starts_with_the_variance_of_a_plain_layer()
 
 
 def test_bias_starts_with_the_variance_of_a_plain_layer_where_it_may_be():
-    layer = RPPLinear(Rep.parse("100*R", SO3), Rep.parse("400*R + 10*V", SO3), mode="emlp")
+    layer = RPPLinear(parse_rep("100*R", SO3), parse_rep("400*R + 10*V", SO3), mode="emlp")
     scalars, vectors = layer.bias().split([400, 30])
     assert not vectors.any()
     assert 0.8 < 3 * 100 * scalars.var() < 1.25
@@ -301,7 +301,7 @@ def test_unknown_mode_and_foreign_groups_are_refused():
 
 
 def test_wider_precision_after_construction_stays_equivariant_to_single_precision(error):
-    layer = strict(RPPLinear(2 * vector(Group.parse("D3")), regular(Group.parse("D3")))).double()
+    layer = strict(RPPLinear(2 * vector(parse_group("D3")), regular(parse_group("D3")))).double()
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)

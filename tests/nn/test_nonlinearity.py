@@ -6,21 +6,21 @@ from torch import nn
 
 from rpp_rl.nn import Gated, Pointwise, nonlinearity
 from rpp_rl.nn.nonlinearity import RESIDUAL_SCALE
-from rpp_rl.symmetry import Group, Rep, trivial, vector
+from rpp_rl.symmetry import parse_group, parse_rep, trivial, vector
 
-D4 = Group.parse("D4")
-SO3 = Group.parse("SO3")
+D4 = parse_group("D4")
+SO3 = parse_group("SO3")
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
 def test_strict_nonlinearity_commutes_with_every_group(activation, group, error, equivariance_tolerance):
-    layer = nonlinearity(Rep.parse("3*R + 2*P + 2*V + V*V", group), activation, "emlp")
+    layer = nonlinearity(parse_rep("3*R + 2*P + 2*V + V*V", group), activation, "emlp")
     assert error(layer, layer.rep_in, layer.rep_out) < equivariance_tolerance
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
 def test_regular_representations_pass_pointwise(activation, finite_group, error, equivariance_tolerance):
-    rep = Rep.parse("2*regular + R", finite_group)
+    rep = parse_rep("2*regular + R", finite_group)
     for mode in ("rpp", "emlp"):
         layer = nonlinearity(rep, activation, mode)
         assert type(layer) is Pointwise
@@ -31,7 +31,7 @@ def test_regular_representations_pass_pointwise(activation, finite_group, error,
 def test_pointwise_functions_break_what_they_are_refused_for(activation, text, error):
     """The refusal is right: on these representations the function does not commute."""
     group = SO3 if activation == "tanh" else D4
-    rep = Rep.parse(text, group)
+    rep = parse_rep(text, group)
     function = {"relu": torch.relu, "silu": nn.functional.silu, "tanh": torch.tanh}[activation]
     assert error(function, rep) > 0.01
     with pytest.raises(ValueError, match=r"is not equivariant on .*; use Gated"):
@@ -39,7 +39,7 @@ def test_pointwise_functions_break_what_they_are_refused_for(activation, text, e
 
 
 def test_odd_functions_are_legal_on_signed_permutations(error):
-    rep = Rep.parse("2*V + P + regular", D4)
+    rep = parse_rep("2*V + P + regular", D4)
     assert type(nonlinearity(rep, "tanh", "emlp")) is Pointwise
     assert error(Pointwise(rep, "tanh"), rep) < 1e-5
     assert type(nonlinearity(rep, "relu", "emlp")) is Gated
@@ -68,7 +68,7 @@ def test_residual_swish_falls_on_gated_parts_only(error):
 
 
 def test_plain_mode_has_no_gates_and_no_parameters():
-    rep = Rep.parse("3*R + 2*V", SO3)
+    rep = parse_rep("3*R + 2*V", SO3)
     layer = nonlinearity(rep, "relu", "mlp")
     assert layer.rep_in.size == rep.size
     assert not list(layer.parameters())
@@ -77,7 +77,7 @@ def test_plain_mode_has_no_gates_and_no_parameters():
 
 
 def test_nothing_to_gate_needs_no_gates():
-    rep = Rep.parse("2*regular", D4)
+    rep = parse_rep("2*regular", D4)
     layer = Gated(rep, "relu")
     x = torch.randn(3, 16)
     assert layer.rep_in == rep
@@ -85,7 +85,7 @@ def test_nothing_to_gate_needs_no_gates():
 
 
 def test_leading_axes_are_batch_axes():
-    layer = Gated(Rep.parse("R + V", SO3))
+    layer = Gated(parse_rep("R + V", SO3))
     assert layer(torch.randn(5)).shape == (4,)
     assert layer(torch.randn(2, 3, 5)).shape == (2, 3, 4)
 

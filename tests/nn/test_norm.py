@@ -8,11 +8,11 @@ from torch import nn
 
 from rpp_rl.nn import EquivariantLayerNorm, EquivariantNorm
 from rpp_rl.nn.norm import EPSILON
-from rpp_rl.symmetry import Element, Group, Rep, signed_permutation, trivial
+from rpp_rl.symmetry import Element, Rep, parse_group, parse_rep, signed_permutation, trivial
 
-SO2 = Group.parse("SO2")
-SO3 = Group.parse("SO3")
-D4 = Group.parse("D4")
+SO2 = parse_group("SO2")
+SO3 = parse_group("SO3")
+D4 = parse_group("D4")
 
 
 def data(rng, rep, n=200) -> np.ndarray:
@@ -42,7 +42,7 @@ SIGNED = [
 
 @pytest.mark.parametrize(("name", "text"), [*SIGNED, ("D3", "2*R + P + V + irrep(1)"), ("SO2", "2*R + 2*V")])
 def test_statistics_are_those_of_all_data_moved_by_all_elements(name, text, rng, dtype, tolerance):
-    rep = Rep.parse(text, Group.parse(name))
+    rep = parse_rep(text, parse_group(name))
     x = data(rng, rep)
     norm, moved = feed(EquivariantNorm(rep), x), orbit(rep, x)
     np.testing.assert_allclose(norm.running_mean, moved.mean(0), rtol=tolerance, atol=tolerance)
@@ -51,7 +51,7 @@ def test_statistics_are_those_of_all_data_moved_by_all_elements(name, text, rng,
 
 
 def test_variance_of_an_orbit_is_the_mean_over_the_moved_data(rng):
-    rep = Rep.parse("V*V", SO2)
+    rep = parse_rep("V*V", SO2)
     x = data(rng, rep)
     norm = feed(EquivariantNorm(rep), x)
     np.testing.assert_allclose(norm.running_var, np.full(4, orbit(rep, x).var(0).mean()), rtol=1e-4)
@@ -59,7 +59,7 @@ def test_variance_of_an_orbit_is_the_mean_over_the_moved_data(rng):
 
 def test_orbits_of_an_infinite_group_do_not_mix_units(rng):
     """A sum that nobody split: joint angles stay apart from positions although the group is infinite."""
-    whole = Rep.parse("2*R + V", SO2).whole()
+    whole = parse_rep("2*R + V", SO2).whole()
     x = data(rng, whole)
     norm = feed(EquivariantNorm(whole), x)
     first, second, third, fourth = norm.running_var.tolist()
@@ -68,7 +68,7 @@ def test_orbits_of_an_infinite_group_do_not_mix_units(rng):
 
 
 def test_normalised_data_have_unit_variance_and_zero_invariant_mean(rng, dtype):
-    rep = Rep.parse("3*R + 2*regular", D4)
+    rep = parse_rep("3*R + 2*regular", D4)
     x = data(rng, rep, 4000)
     norm = feed(EquivariantNorm(rep), x, (4000,))
     y = norm(torch.as_tensor(orbit(rep, x), dtype=dtype)).numpy()
@@ -77,7 +77,7 @@ def test_normalised_data_have_unit_variance_and_zero_invariant_mean(rng, dtype):
 
 
 def test_norm_commutes_with_every_group(group, rng, error, equivariance_tolerance):
-    rep = Rep.parse("2*R + P + 2*V + V*V", group)
+    rep = parse_rep("2*R + P + 2*V + V*V", group)
     norm = feed(EquivariantNorm(rep), data(rng, rep))
     assert norm.running_var.min() > 0
     assert error(norm, rep) < equivariance_tolerance
@@ -85,7 +85,7 @@ def test_norm_commutes_with_every_group(group, rng, error, equivariance_toleranc
 
 def test_statistics_of_single_coordinates_break_symmetry(rng, error):
     """Negative control."""
-    rep = Rep.parse("2*V + regular", D4)
+    rep = parse_rep("2*V + regular", D4)
     x = data(rng, rep)
     norm = feed(EquivariantNorm(rep), x)
     norm.running_var.copy_(torch.as_tensor(x.var(0)))
@@ -96,7 +96,7 @@ def test_statistics_of_single_coordinates_break_symmetry(rng, error):
 
 
 def test_identity_before_the_first_batch_and_no_change_without_update():
-    norm = EquivariantNorm(Rep.parse("R + V", SO3)).train()
+    norm = EquivariantNorm(parse_rep("R + V", SO3)).train()
     x = torch.randn(5, 4)
     torch.testing.assert_close(norm(x), x / (1 + EPSILON) ** 0.5)
     assert norm.running_count == 0
@@ -123,7 +123,7 @@ def test_nearly_constant_data_keep_their_variance(rng):
 
 def test_surprising_values_are_clipped_without_breaking_symmetry(group, rng, error, equivariance_tolerance):
     """Contact forces are zero in all early data."""
-    rep = Rep.parse("R + P + 2*V", group)
+    rep = parse_rep("R + P + 2*V", group)
     norm = EquivariantNorm(rep)
     norm.update(torch.zeros(100, rep.size))
     assert error(norm, rep) < equivariance_tolerance
@@ -138,12 +138,12 @@ def test_surprising_values_are_clipped_without_breaking_symmetry(group, rng, err
 
 def test_clipping_coordinates_would_break_rotations(rng, error):
     """Negative control: what signed permutations allow."""
-    assert error(lambda x: (100 * x).clamp(-10, 10), Rep.parse("2*V", SO2)) > 0.01
+    assert error(lambda x: (100 * x).clamp(-10, 10), parse_rep("2*V", SO2)) > 0.01
 
 
 def test_ordinary_values_are_not_clipped(rng):
     for name in ("D4", "SO2"):
-        rep = Rep.parse("2*R + V", Group.parse(name))
+        rep = parse_rep("2*R + V", parse_group(name))
         x = data(rng, rep)
         norm = feed(EquivariantNorm(rep), x)
         x = torch.as_tensor(x, dtype=torch.float32)
@@ -152,7 +152,7 @@ def test_ordinary_values_are_not_clipped(rng):
 
 
 def test_update_takes_other_precisions_and_keeps_its_own(rng):
-    norm = EquivariantNorm(Rep.parse("R + V", SO3))
+    norm = EquivariantNorm(parse_rep("R + V", SO3))
     norm.update(torch.randn(8, 4, dtype=torch.float64))
     norm.double().update(torch.randn(8, 4))
     assert {buffer.dtype for buffer in norm.buffers()} == {torch.float64}
@@ -160,12 +160,12 @@ def test_update_takes_other_precisions_and_keeps_its_own(rng):
 
 
 def test_every_buffer_moves_with_the_module():
-    moved = EquivariantNorm(Rep.parse("R + V", SO3)).to("meta")
+    moved = EquivariantNorm(parse_rep("R + V", SO3)).to("meta")
     assert {tensor.device.type for tensor in (*moved.buffers(), *moved.parameters())} == {"meta"}
 
 
 def test_sb3_copies_the_statistics_of_critics_to_their_targets(rng):
-    rep = Rep.parse("R + V", SO3)
+    rep = parse_rep("R + V", SO3)
     norm, target = feed(EquivariantNorm(rep), data(rng, rep)), EquivariantNorm(rep)
     running = [[value for key, value in each.state_dict().items() if "running_" in key] for each in (norm, target)]
     assert len(running[0]) == 3
@@ -174,14 +174,14 @@ def test_sb3_copies_the_statistics_of_critics_to_their_targets(rng):
 
 
 def test_empty_and_foreign_batches_are_refused():
-    norm = EquivariantNorm(Rep.parse("R + V", SO3))
+    norm = EquivariantNorm(parse_rep("R + V", SO3))
     for shape in ((0, 4), (3, 5), (4,)):
         with pytest.raises(ValueError, match=r"expected a batch of shape \(batch, 4\), got \("):
             norm.update(torch.zeros(shape))
 
 
 def test_norms_need_orthogonal_representations():
-    rep = Rep.parse("R + V", Group.parse("SL2"))
+    rep = parse_rep("R + V", parse_group("SL2"))
     with pytest.raises(ValueError, match=r"equivariant normalisation needs an orthogonal representation, got R \+ V"):
         EquivariantNorm(rep)
     with pytest.raises(ValueError, match=r"equivariant layer norm needs an orthogonal representation, got R \+ V"):
@@ -191,7 +191,7 @@ def test_norms_need_orthogonal_representations():
 def test_large_observations_are_cheap():
     """Humanoid has some 370 coordinates; here one representation that nobody split, with two orbits."""
     swap, flip = list(range(369, -1, -1)), list(range(370))
-    rep = signed_permutation(Group.parse("Z2xZ2"), [swap, flip], [[1] * 370, [1, *[-1] * 368, 1]])
+    rep = signed_permutation(parse_group("Z2xZ2"), [swap, flip], [[1] * 370, [1, *[-1] * 368, 1]])
     norm = EquivariantNorm(rep)
     norm.update(torch.randn(64, 370))
     assert len(norm.running_var.unique()) == 185
@@ -199,7 +199,7 @@ def test_large_observations_are_cheap():
 
 
 def test_layer_norm_is_equivariant(group, error, equivariance_tolerance):
-    rep = Rep.parse("2*R + P + 2*V + V*V", group)
+    rep = parse_rep("2*R + P + 2*V + V*V", group)
     layer = EquivariantLayerNorm(rep)
     assert error(layer, rep) < equivariance_tolerance
     assert layer(torch.randn(2, 3, rep.size)).shape == (2, 3, rep.size)
@@ -208,10 +208,10 @@ def test_layer_norm_is_equivariant(group, error, equivariance_tolerance):
 def test_layer_norm_divides_by_the_root_mean_square(dtype):
     x = torch.randn(4, 7)
     expected = nn.RMSNorm(7, eps=EPSILON, elementwise_affine=False)(x)
-    torch.testing.assert_close(EquivariantLayerNorm(Rep.parse("R + 2*V", SO3))(x), expected)
+    torch.testing.assert_close(EquivariantLayerNorm(parse_rep("R + 2*V", SO3))(x), expected)
 
 
 def test_layer_norm_that_subtracts_the_mean_breaks_symmetry(error):
     """Negative control: torch's own."""
-    rep = Rep.parse("R + 2*V", SO3)
+    rep = parse_rep("R + 2*V", SO3)
     assert error(nn.LayerNorm(rep.size), rep) > 0.01

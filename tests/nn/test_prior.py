@@ -7,9 +7,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from rpp_rl.nn import RPPEMLP, Prior, RPPLinear, hidden_rep, merge, pathway_norms, pathways
-from rpp_rl.symmetry import Group, Rep, equivariant_basis, trivial, vector
+from rpp_rl.symmetry import equivariant_basis, parse_group, parse_rep, trivial, vector
 
-D4 = Group.parse("D4")
+D4 = parse_group("D4")
 
 
 def network(mode="rpp") -> RPPEMLP:
@@ -84,8 +84,8 @@ def test_variances_must_be_positive(variances):
 @pytest.mark.parametrize("name", ["D4", "S3", "SO2", "O3"])
 def test_covariance_of_the_weight_is_that_of_the_paper(name, constraints, dtype, tolerance):
     """W ~ N(0, (σ_a² + σ_b²) QQᵀ + σ_b² PPᵀ); the parameters' variances come from the energy's Hessian, not by hand."""
-    group = Group.parse(name)
-    layer = RPPLinear(Rep.parse("R + V", group), Rep.parse("P + 2*V", group))
+    group = parse_group(name)
+    layer = RPPLinear(parse_rep("R + V", group), parse_rep("P + 2*V", group))
     weight, energy = layer.weight().flatten(), Prior(3.0, 0.5).energy(layer)
     covariance = 0.0
     for parameter in (layer.equiv_weight, layer.residual_weight):

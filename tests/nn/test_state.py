@@ -10,26 +10,26 @@ import torch
 from torch import nn
 
 from rpp_rl.nn import RPPEMLP, Bilinear, EquivariantLayerNorm, EquivariantNorm, RPPLinear, hidden_rep
-from rpp_rl.symmetry import Group, Rep
+from rpp_rl.symmetry import parse_group, parse_rep
 
 NEW_PROCESS = """
 import sys, torch
 from rpp_rl.nn import RPPEMLP, hidden_rep
 from rpp_rl.symmetry import Group, Rep
-group = Group.parse("SO3")
-rep = Rep.parse("2*R + 2*V", group)
+group = parse_group("SO3")
+rep = parse_rep("2*R + 2*V", group)
 net = RPPEMLP(rep, rep, [hidden_rep(group, 24, "uniform")] * 2, layer_norm=True, bilinear=True)
 state, x = torch.load(sys.argv[1])
 net.load_state_dict(state)
 torch.save(net(x).detach(), sys.argv[2])
 """
 
-SO3 = Group.parse("SO3")
+SO3 = parse_group("SO3")
 
 
 def network(name: str) -> RPPEMLP:
-    group = Group.parse(name)
-    rep = Rep.parse("2*R + 2*V", group)
+    group = parse_group(name)
+    rep = parse_rep("2*R + 2*V", group)
     return RPPEMLP(rep, rep, [hidden_rep(group, 24, "uniform")] * 2, layer_norm=True, bilinear=True)
 
 
@@ -38,7 +38,7 @@ class Parent(nn.Module):
 
     def __init__(self):
         super().__init__()
-        rep = Rep.parse("3*R + 2*V", SO3)
+        rep = parse_rep("3*R + 2*V", SO3)
         self.norm = EquivariantNorm(rep)
         self.layers = nn.ModuleList([RPPLinear(rep, rep), Bilinear(rep)])
         self.named = nn.ModuleDict({"norm": EquivariantLayerNorm(rep), "net": network("SO3")})
@@ -78,8 +78,8 @@ def test_numerical_bases_are_saved_and_restored(name, shake):
 @pytest.mark.parametrize("kind", ["regular", "uniform"])
 @pytest.mark.parametrize("name", ["Z2", "Z4", "D4", "D4perm", "Z2xZ2", "S3"])
 def test_closed_forms_are_not_saved(name, kind):
-    group = Group.parse(name)
-    rep = Rep.parse("2*R + P + 2*V", group)
+    group = parse_group(name)
+    rep = parse_rep("2*R + P + 2*V", group)
     net = RPPEMLP(rep, rep, [hidden_rep(group, 24, kind)] * 2)
     assert list(net.state_dict()) == [key for key, _ in net.named_parameters()]
 
@@ -106,8 +106,8 @@ def test_saved_network_is_the_same_in_a_new_process(tmp_path, shake):
 )
 def test_order_of_coefficients_has_not_changed(name, text_in, text_out, expected):
     """Agents saved without their bases depend on it: change these numbers only together with a way to read old ones."""
-    group = Group.parse(name)
-    layer = RPPLinear(Rep.parse(text_in, group), Rep.parse(text_out, group), mode="emlp")
+    group = parse_group(name)
+    layer = RPPLinear(parse_rep(text_in, group), parse_rep(text_out, group), mode="emlp")
     with torch.no_grad():
         for parameter, norms in zip(layer.parameters(), layer.equiv_norms(), strict=True):
             parameter.copy_(torch.arange(parameter.numel()).sin() / norms)

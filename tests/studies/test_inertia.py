@@ -8,7 +8,7 @@ from rpp_rl.nn import RPPLinear
 from rpp_rl.studies.equivariance import act, element_matrices, equivariance_error
 from rpp_rl.studies.inertia import STRICT_FLOOR, network, reps, sample, target
 from rpp_rl.studies.representations import orthogonal_about_z, tensor_rep
-from rpp_rl.symmetry import Group, orthogonal, special_linear, special_orthogonal, trivial, vector
+from rpp_rl.symmetry import orthogonal, parse_group, special_linear, special_orthogonal, trivial, vector
 from rpp_rl.symmetry.haar import haar_element
 
 
@@ -60,7 +60,7 @@ def test_equivariance_error_of_the_true_functions(many):
 
 @pytest.mark.parametrize(("group", "first", "hidden", "last"), [("O3", 1020, 20338, 135), ("SO3", 1090, 22238, 187)])
 def test_equivariant_dimensions_of_the_paper_s_network(group, first, hidden, last):
-    net = network(Group.parse(group), "emlp")
+    net = network(parse_group(group), "emlp")
     sizes = [layer.equiv_weight.numel() for layer in net.modules() if isinstance(layer, RPPLinear)]
     assert sizes == [first, hidden, hidden, last]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
-from rpp_rl.symmetry import Group
+from rpp_rl.symmetry import Group, parse_group
 
 NAMED = ("1", "Z1", "Z2", "Z3", "Z4", "D1", "D2", "D3", "D4", "D6", "D3perm", "D4perm", "S3", "S4", "Z2xZ2", "Z2xS3")
 # No reversal of words (F21), irreps of quaternionic type (Q8), no invariant sphere in these coordinates (lattice).
@@ -74,7 +74,7 @@ def projector(basis):
     return flat.T @ flat
 
 
-KNOWN = {text: Group.parse(text) for text in (*NAMED, *LIE)}
+KNOWN = {text: parse_group(text) for text in (*NAMED, *LIE)}
 KNOWN |= {name: Group(name, np.array(h), np.zeros((0, *h[0].shape))) for name, h in UNNAMED.items()}
 
 

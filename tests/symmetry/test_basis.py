@@ -14,8 +14,8 @@ from symmetry_oracles import (
     typed_pairs,
 )
 
+from rpp_rl.symmetry import basis as basis_module
 from rpp_rl.symmetry import (
-    Rep,
     basis_blocks,
     cyclic,
     dihedral,
@@ -23,6 +23,7 @@ from rpp_rl.symmetry import (
     equivariant_basis,
     irrep,
     matrix_rep,
+    parse_rep,
     regular,
     relative_error,
     sign,
@@ -33,7 +34,6 @@ from rpp_rl.symmetry import (
     trivial_group,
     vector,
 )
-from rpp_rl.symmetry import basis as basis_module
 
 D4 = dihedral(4)
 SIGNED = ("1", "Z2", "Z4", "D2", "D4", "D3perm", "D4perm", "S3", "S4", "Z2xZ2")
@@ -50,7 +50,7 @@ def largest_error(basis, rep_in, rep_out, rng):
 @given(typed_pairs())
 def test_basis_is_orthonormal_and_equivariant(pair):
     group, first, second = pair
-    rep_in, rep_out = Rep.parse(first, group), Rep.parse(second, group)
+    rep_in, rep_out = parse_rep(first, group), parse_rep(second, group)
     basis = equivariant_basis(rep_in, rep_out)
     assert basis.shape[1:] == (rep_out.size, rep_in.size)
     flat = basis.reshape(len(basis), rep_out.size * rep_in.size)
@@ -62,7 +62,7 @@ def test_basis_is_orthonormal_and_equivariant(pair):
 @given(typed_pairs())
 def test_basis_spans_all_solutions(pair):
     group, first, second = pair
-    rep_in, rep_out = Rep.parse(first, group), Rep.parse(second, group)
+    rep_in, rep_out = parse_rep(first, group), parse_rep(second, group)
     np.testing.assert_allclose(
         projector(equivariant_basis(rep_in, rep_out)), null_space_projector(rep_in, rep_out), atol=1e-9
     )
@@ -76,7 +76,7 @@ ORTHOGONAL_FINITE = tuple(text for text in FINITE if vector(KNOWN[text]).is_orth
 def test_basis_spans_what_averaging_over_the_group_leaves(pair):
     """For orthogonal reps the Reynolds operator is the projector QQᵀ."""
     group, first, second = pair
-    rep_in, rep_out = Rep.parse(first, group), Rep.parse(second, group)
+    rep_in, rep_out = parse_rep(first, group), parse_rep(second, group)
     np.testing.assert_allclose(
         projector(equivariant_basis(rep_in, rep_out)), reynolds_projector(rep_in, rep_out), atol=1e-9
     )
@@ -127,7 +127,7 @@ def test_orbits_of_signed_permutations_are_the_null_space(case):
     text, sides = case
     reps = []
     for atoms, seed in sides:
-        rep, rng = Rep.parse(atoms, KNOWN[text]), np.random.default_rng(seed)
+        rep, rng = parse_rep(atoms, KNOWN[text]), np.random.default_rng(seed)
         change = rng.choice([-1.0, 1.0], size=rep.size)[:, None] * rng.permutation(np.eye(rep.size))
         reps.append(matrix_rep(rep.group, change @ rep.generators @ change.T))
     rep_in, rep_out = reps
@@ -143,7 +143,7 @@ def test_closed_forms_with_the_regular_rep_are_the_null_space(text, other):
     group = KNOWN[text]
     if other == "irrep(1)" and text not in ("Z2", "Z3", "Z4", "D3", "D6", "D3perm", "D4perm"):
         other = "P*V"
-    rep, reg = Rep.parse(other, group).whole(), regular(group)
+    rep, reg = parse_rep(other, group).whole(), regular(group)
     for rep_in, rep_out in ((rep, reg), (reg, rep), (reg, reg)):
         [[block]] = basis_blocks(rep_in, rep_out)
         assert block.is_canonical

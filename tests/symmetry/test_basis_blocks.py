@@ -9,18 +9,21 @@ from symmetry_oracles import (
     typed_pairs,
 )
 
+from rpp_rl.symmetry import basis as basis_module
 from rpp_rl.symmetry import (
-    Group,
-    Rep,
     basis_blocks,
     dihedral,
     equivariant_basis,
+    group_from_dict,
+    group_to_dict,
+    parse_rep,
     regular,
+    rep_from_dict,
+    rep_to_dict,
     sign,
     trivial,
     vector,
 )
-from rpp_rl.symmetry import basis as basis_module
 
 D4 = dihedral(4)
 
@@ -51,7 +54,7 @@ def block_overhead(monkeypatch):
     ],
 )
 def test_merged_blocks_are_the_unmerged_ones(block_overhead, group, rep_in, rep_out):
-    rep_in, rep_out = Rep.parse(rep_in, KNOWN[group]), Rep.parse(rep_out, KNOWN[group])
+    rep_in, rep_out = parse_rep(rep_in, KNOWN[group]), parse_rep(rep_out, KNOWN[group])
     spans, n_blocks, ranks = [], [], []
     for overhead in (0.0, 1e15):
         block_overhead(overhead)
@@ -67,7 +70,7 @@ def test_merged_blocks_are_the_unmerged_ones(block_overhead, group, rep_in, rep_
 
 def test_numerical_blocks_are_never_merged(block_overhead):
     block_overhead(1e15)
-    rep = Rep.parse("R + V + P", KNOWN["D3"])
+    rep = parse_rep("R + V + P", KNOWN["D3"])
     assert [len(row) for row in basis_blocks(rep, rep)] == [3, 3, 3]
 
 
@@ -76,7 +79,7 @@ def test_numerical_blocks_are_never_merged(block_overhead):
 def test_basis_is_its_blocks_in_order(pair):
     """Coefficients (n_out, n_in, rank) of the blocks, row by row, assemble the same map as those of the whole basis."""
     group, first, second = pair
-    rep_in, rep_out = Rep.parse(first, group), Rep.parse(second, group)
+    rep_in, rep_out = parse_rep(first, group), parse_rep(second, group)
     grid, basis = basis_blocks(rep_in, rep_out), equivariant_basis(rep_in, rep_out)
     coefficients = np.random.default_rng(0).normal(size=len(basis))
     rest, rows = coefficients, []
@@ -106,16 +109,16 @@ def test_basis_is_its_blocks_in_order(pair):
     ],
 )
 def test_closed_forms_are_marked(group, rep_in, rep_out, is_canonical):
-    [[block]] = basis_blocks(Rep.parse(rep_in, KNOWN[group]), Rep.parse(rep_out, KNOWN[group]))
+    [[block]] = basis_blocks(parse_rep(rep_in, KNOWN[group]), parse_rep(rep_out, KNOWN[group]))
     assert block.is_canonical == is_canonical
 
 
 def test_closed_forms_are_the_same_bit_for_bit_when_solved_again():
-    rep = Rep.parse("2*V + P + regular + V*V", D4)
+    rep = parse_rep("2*V + P + regular + V*V", D4)
     before = [block.basis for row in basis_blocks(rep, rep) for block in row]
     for cache in (basis_module._division, basis_module._solve, basis_module._orbits):
         cache.cache_clear()
-    again = Rep.from_dict(rep.to_dict(), Group.from_dict(D4.to_dict()))
+    again = rep_from_dict(rep_to_dict(rep), group_from_dict(group_to_dict(D4)))
     after = [block.basis for row in basis_blocks(again, again) for block in row]
     assert [array.tobytes() for array in before] == [array.tobytes() for array in after]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpp_rl.symmetry import Group, Rep, basis_blocks, cache
 from rpp_rl.symmetry import basis as basis_module
+from rpp_rl.symmetry import basis_blocks, cache, parse_group, parse_rep
 
 CONTENT = b"what decides the array"
 ARRAY = np.linspace(-1.0, 1.0, 60).reshape(3, 4, 5)
@@ -30,10 +30,10 @@ def must_not_be_called():
 
 def computed_basis():
     """A numerical basis of 27 x 9 numbers, as a process that has computed nothing yet gets it."""
-    group = Group.parse("SO3")
+    group = parse_group("SO3")
     for memory in (basis_module._division, basis_module._solve):
         memory.cache_clear()
-    [[block]] = basis_blocks(Rep.parse("V*V", group), Rep.parse("V*V*V", group))
+    [[block]] = basis_blocks(parse_rep("V*V", group), parse_rep("V*V*V", group))
     return block.basis.tobytes()
 
 
@@ -56,10 +56,10 @@ def test_bases_are_bit_for_bit_the_same_with_and_without(folder, monkeypatch):
 
 def test_only_what_takes_long_is_kept(folder):
     """Closed forms are made faster than they are read, and so are the null spaces of small representations."""
-    mirror, triangle = Group.parse("Z2"), Group.parse("D3")
+    mirror, triangle = parse_group("Z2"), parse_group("D3")
     basis_module._solve.cache_clear()
-    basis_blocks(Rep.parse("V*V*V*V", mirror), Rep.parse("V*V*V", mirror))
-    basis_blocks(Rep.parse("V", triangle), Rep.parse("V*V", triangle))
+    basis_blocks(parse_rep("V*V*V*V", mirror), parse_rep("V*V*V", mirror))
+    basis_blocks(parse_rep("V", triangle), parse_rep("V*V", triangle))
     assert not folder.exists()
 
 

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from symmetry_oracles import FINITE, GROUPS, KNOWN, closure
 
-from rpp_rl.symmetry import Element, Group, cyclic, dihedral, dihedral_permutation, product, symmetric, trivial_group
+from rpp_rl.symmetry import (
+    Element,
+    Group,
+    cyclic,
+    dihedral,
+    dihedral_permutation,
+    group_from_dict,
+    group_to_dict,
+    parse_group,
+    product,
+    symmetric,
+    trivial_group,
+)
 from rpp_rl.symmetry.groups import element_matrix
 
 
@@ -60,8 +72,8 @@ def test_table_is_the_product_of_matrices(text):
 
 def test_table_of_a_group_is_not_that_of_another():
     """Negative control: groups of one order have different tables."""
-    assert not np.array_equal(Group.parse("Z4").table, Group.parse("Z2xZ2").table)
-    assert (Group.parse("D4").table != Group.parse("D4").table.T).any()
+    assert not np.array_equal(parse_group("Z4").table, parse_group("Z2xZ2").table)
+    assert (parse_group("D4").table != parse_group("D4").table.T).any()
 
 
 @pytest.mark.parametrize("make", [dihedral, dihedral_permutation])
@@ -90,7 +102,7 @@ def test_square_groups_have_exact_entries():
     ],
 )
 def test_orthogonal_groups_preserve_their_form(text, form, rng):
-    group = Group.parse(text)
+    group = parse_group(text)
     determinants = []
     for _ in range(20):
         g = matrix(group, group.sample(rng))
@@ -112,14 +124,14 @@ def test_orthogonal_groups_preserve_their_form(text, form, rng):
 )
 def test_pseudo_orthogonal_groups_have_all_components(text, components, rng):
     """The signs of the determinants of the time block and the space block tell the components apart."""
-    group = Group.parse(text)
+    group = parse_group(text)
     p = int(text.partition("(")[2][0])
     draws = [matrix(group, group.sample(rng)) for _ in range(50)]
     assert {(np.sign(np.linalg.det(g[:p, :p])), np.sign(np.linalg.det(g[p:, p:]))) for g in draws} == components
 
 
 def test_special_linear_group_keeps_volume_and_no_lengths(rng):
-    group = Group.parse("SL3")
+    group = parse_group("SL3")
     g = matrix(group, group.sample(rng))
     assert len(group.lie_algebra) == 8
     np.testing.assert_allclose(np.linalg.det(g), 1.0)
@@ -143,7 +155,7 @@ def test_words_of_fixed_length_would_only_draw_the_identity():
 
 
 def test_generator_elements_are_the_generators():
-    group = Group.parse("O2")
+    group = parse_group("O2")
     flip, turn = (matrix(group, g) for g in group.generator_elements(angle=0.3))
     np.testing.assert_array_equal(flip, group.generators[0])
     np.testing.assert_allclose(turn, rotation_by(0.3))
@@ -157,7 +169,7 @@ def test_product_has_the_generators_of_both_in_order():
     np.testing.assert_array_equal(first[2:, 2:], np.eye(2))
     np.testing.assert_array_equal(second[:2, :2], np.eye(2))
     np.testing.assert_array_equal(first @ second, second @ first)
-    mixed = product(Group.parse("SO2"), cyclic(2))
+    mixed = product(parse_group("SO2"), cyclic(2))
     assert (len(mixed.generators), len(mixed.lie_algebra), mixed.is_finite) == (1, 1, False)
     np.testing.assert_array_equal(mixed.lie_algebra[0, 2:], np.zeros((2, 4)))
 
@@ -170,7 +182,7 @@ def test_product_with_the_trivial_group_keeps_the_order():
 @pytest.mark.parametrize("text", ["SO2", "O3", "SO3xZ2"])
 def test_elements_of_an_infinite_group_are_refused(text):
     with pytest.raises(ValueError, match="infinite"):
-        _ = Group.parse(text).elements
+        _ = parse_group(text).elements
 
 
 def test_generators_of_infinite_order_are_refused(monkeypatch):
@@ -228,7 +240,7 @@ def test_what_is_no_group_is_refused(unchecked_shapes, generators, lie_algebra, 
 @pytest.mark.parametrize("text", GROUPS)
 def test_json_round_trip_is_exact(text):
     group = KNOWN[text]
-    back = Group.from_dict(json.loads(json.dumps(group.to_dict())))
+    back = group_from_dict(json.loads(json.dumps(group_to_dict(group))))
     assert back == group
     assert (str(back), back.d) == (str(group), group.d)
 
@@ -244,6 +256,6 @@ def test_json_round_trip_is_exact(text):
     ],
 )
 def test_broken_data_of_a_group_are_refused(change, message):
-    data = {key: value for key, value in {**cyclic(2).to_dict(), **change}.items() if value is not None}
+    data = {key: value for key, value in {**group_to_dict(cyclic(2)), **change}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        Group.from_dict(data)
+        group_from_dict(data)

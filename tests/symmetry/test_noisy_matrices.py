@@ -6,11 +6,11 @@ from symmetry_oracles import KNOWN, character_rank
 
 from rpp_rl.symmetry import (
     Group,
-    Rep,
     basis_blocks,
     cyclic,
     equivariant_basis,
     matrix_rep,
+    parse_rep,
     special_orthogonal,
     trivial,
     vector,
@@ -47,7 +47,7 @@ def noisy(group, size, seed=0):
 
 
 def ranks(group):
-    reps = [Rep.parse(text, group) for text in TEXTS]
+    reps = [parse_rep(text, group) for text in TEXTS]
     return [
         sum(b.n_coefficients for row in basis_blocks(a, b) for b in row)
         for a in reps

@@ -10,13 +10,14 @@ from symmetry_oracles import FINITE, KNOWN, character_rank, typed_pairs
 
 from rpp_rl.symmetry import (
     Group,
-    Rep,
     basis_blocks,
     cyclic,
     dihedral,
     dihedral_permutation,
     equivariant_basis,
     orthogonal,
+    parse_group,
+    parse_rep,
     sign,
     special_orthogonal,
     symmetric,
@@ -51,14 +52,14 @@ ENVIRONMENTS = {
 def published_rep(where, text, group):
     """The rep that a row of the table means."""
     if where == "generic":
-        return Rep.parse(text, group)
+        return parse_rep(text, group)
     if text in ("scalar", "scalar(bias)"):
         return trivial(group)
     if where == "vec3":
         v = vector(group)
         names = {"vector3": v, "pseudovector3": sign(group) * v, "matrix3": v * v, "4*vector3": 4 * v}
         return {**names, "vector3+pseudovector3": v + sign(group) * v}[text]
-    parts = [Rep.parse(ENVIRONMENTS[where][part], group) for part in text.split("+")]
+    parts = [parse_rep(ENVIRONMENTS[where][part], group) for part in text.split("+")]
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
@@ -82,7 +83,7 @@ def test_ranks_tell_groups_apart():
     """Negative control: the same texts under another group have other ranks."""
     texts = ("P+V", "V*V")
     ranks = {
-        str(group): len(equivariant_basis(*(Rep.parse(text, group) for text in texts)))
+        str(group): len(equivariant_basis(*(parse_rep(text, group) for text in texts)))
         for group in (cyclic(4), dihedral_permutation(4), dihedral(4), special_orthogonal(3))
     }
     assert len(set(ranks.values())) == len(ranks)
@@ -93,7 +94,7 @@ def test_ranks_tell_groups_apart():
 def test_rank_is_the_product_of_characters(pair):
     """dim Hom = 1/|G| Σ χ_in(g⁻¹) χ_out(g): no linear system is solved."""
     group, first, second = pair
-    rep_in, rep_out = Rep.parse(first, group), Rep.parse(second, group)
+    rep_in, rep_out = parse_rep(first, group), parse_rep(second, group)
     rank = character_rank(rep_in, rep_out)
     assert len(equivariant_basis(rep_in, rep_out)) == rank
     assert sum(block.n_coefficients for row in basis_blocks(rep_in, rep_out) for block in row) == rank
@@ -107,7 +108,7 @@ def test_invariant_tensors_of_permutations_are_partitions(n, k):
         k = 4
     partitions = {0: [1], 1: [1], 2: [1, 1], 3: [1, 3, 1], 4: [1, 7, 6, 1]}[k]
     group = symmetric(n)
-    assert len(equivariant_basis(trivial(group), Rep.parse(f"T({k},0)", group))) == sum(partitions[:n])
+    assert len(equivariant_basis(trivial(group), parse_rep(f"T({k},0)", group))) == sum(partitions[:n])
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,6 @@ def test_invariant_tensors_of_permutations_are_partitions(n, k):
 )
 def test_classical_invariants_of_lie_groups(group, rep_in, rep_out, rank):
     """First fundamental theorems: dot product, cross product, determinant, metric."""
-    group = KNOWN.get(group) or Group.parse(group)
-    basis = equivariant_basis(Rep.parse(rep_in, group), Rep.parse(rep_out, group))
+    group = KNOWN.get(group) or parse_group(group)
+    basis = equivariant_basis(parse_rep(rep_in, group), parse_rep(rep_out, group))
     assert len(basis) == rank

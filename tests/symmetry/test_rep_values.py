@@ -13,6 +13,7 @@ from rpp_rl.symmetry import (
     dihedral_permutation,
     direct_sum,
     matrix_rep,
+    parse_rep,
     regular,
     sign,
     tensor_product,
@@ -109,7 +110,7 @@ def test_equality_forgives_rounding_errors_and_nothing_more():
 
 
 def test_copies_are_equal():
-    rep = Rep.parse("2*V + regular + P", D4)
+    rep = parse_rep("2*V + regular + P", D4)
     _ = rep.element_matrices, rep.group.table
     for twin in (pickle.loads(pickle.dumps(rep)), copy.deepcopy(rep)):
         assert twin == rep

@@ -1,4 +1,4 @@
-"""The grammar of representations.
+"""Groups and representations from text: the names of groups, and the grammar of representations.
 
     sum     := product ('+' product)*
     product := factor ('*' factor)*
@@ -12,10 +12,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import reduce
 from math import prod
 
 from rpp_rl.symmetry.constructors import regular, sign, trivial, vector
+from rpp_rl.symmetry.families import (
+    cube,
+    cyclic,
+    dihedral,
+    dihedral_permutation,
+    general_linear,
+    orthogonal,
+    product,
+    pseudo_orthogonal,
+    special_linear,
+    special_orthogonal,
+    symmetric,
+    symplectic,
+    trivial_group,
+    unitary,
+)
 from rpp_rl.symmetry.groups import Group
 from rpp_rl.symmetry.irreps import irrep
 from rpp_rl.symmetry.reps import MAX_SIZE, Rep, direct_sum, require_size, tensor_product
@@ -28,8 +45,54 @@ _TOKEN = re.compile(
 )
 
 
+_FACTOR = re.compile(
+    r"(Z|C|D|SO|O|SL|S|GL|Sp|SU|U) ?(?:(?P<n>\d+)|\( ?(?P<p>\d+) ?(?:, ?(?P<q>\d+) ?)?\)) ?(?P<perm>perm)?", re.A
+)
+
+# Constructor, and the largest n in text: a slip such as Z40000 must not fill the memory.
+_FAMILIES: dict[str, tuple[Callable[[int], Group], int]] = {
+    "Z": (cyclic, 200),
+    "C": (cyclic, 200),
+    "D": (dihedral, 1000),
+    "Dperm": (dihedral_permutation, 200),
+    "S": (symmetric, 20),
+    "SO": (special_orthogonal, 12),
+    "O": (orthogonal, 12),
+    "SL": (special_linear, 12),
+    "GL": (general_linear, 12),
+    "Sp": (symplectic, 6),
+    "U": (unitary, 6),
+    "SU": (lambda n: unitary(n, special=True), 6),
+}
+_ALONE = {"1": trivial_group, "cube": cube, "cubeh": lambda: cube(mirrors=True)}
+
+
+def parse_group(text: str) -> Group:
+    """Read a group from text such as D4.
+
+    Known are Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SO(1,3), O(1,3), SL2, GL2, Sp(2), U(2), SU(2), cube (its
+    24 rotations), cubeh (with mirrors), the trivial group 1, and products such as Z2xZ2.
+
+    >>> group = parse_group("D4")
+    >>> group.order, group.d
+    (8, 2)
+    >>> parse_group("D(4)") == group, parse_group("D4perm") == group
+    (True, False)
+
+    Raises:
+        ValueError: If the text names no known group, or one too large to write down.
+    """
+    return reduce(product, [_parse_factor(factor, text) for factor in re.split(r"[x×]", text)])
+
+
 def parse_rep(text: str, group: Group) -> Rep:
-    """Read a representation of ``group`` from ``text``.
+    """Read a representation of ``group`` from ``text``; the grammar is at the top of this file.
+
+    >>> rep = parse_rep("2*V + R", parse_group("D4"))
+    >>> rep
+    Rep(2*V + R, group=D4, size=5)
+    >>> [(count, part.name) for count, part in rep.parts]
+    [(2, 'V'), (1, 'R')]
 
     Raises:
         ValueError: If the text does not follow the grammar, naming the place where it stops to; if the group has no
@@ -40,6 +103,31 @@ def parse_rep(text: str, group: Group) -> Rep:
             f"the text of a representation may have {MAX_LENGTH} characters and 40 parentheses: {text[:40]}..."
         )
     return _Parser(text, group).parse()
+
+
+def _parse_factor(factor: str, text: str) -> Group:
+    factor = factor.strip()
+    if factor in _ALONE:
+        return _ALONE[factor]()
+    match = _FACTOR.fullmatch(factor)
+    if match:
+        family, p, q = match[1] + (match["perm"] or ""), int(match["n"] or match["p"]), int(match["q"] or 0)
+        if match["q"] and family in ("SO", "O"):
+            _require_at_most(factor, p + q, _FAMILIES[family][1])
+            return pseudo_orthogonal(p, q, special=family == "SO")
+        if match["q"] is None and family in _FAMILIES:
+            constructor, largest = _FAMILIES[family]
+            _require_at_most(factor, p, largest)
+            return constructor(p)
+    raise ValueError(
+        f"unknown group {factor!r} in {text!r}; known are Z(n), D(n), D(n)perm, S(n), SO(n), O(n), SO(p,q), O(p,q), "
+        "SL(n), GL(n), Sp(n), U(n), SU(n), cube, cubeh, the trivial group 1, and products such as Z2xZ2"
+    )
+
+
+def _require_at_most(what: str, n: int, most: int) -> None:
+    if n > most:
+        raise ValueError(f"the group {what} is too large: its number may be at most {most}, got {n}")
 
 
 class _Parser:
