@@ -4,6 +4,7 @@ All of it happens between two rounds of updates, when the number of steps, the r
 checkpoint taken inside a step would lack the transition of that step.
 """
 
+import math
 import signal
 import threading
 import time
@@ -251,6 +252,17 @@ class Checkpoints(Periodic):
 
     def _on_training_end(self) -> None:
         self.act()
+
+
+class Displacement(BaseCallback):
+    """Logs how far the robot has moved in the training episodes that ended since the last record."""
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            displacement = info.get("episode", {}).get("x_displacement", math.nan)
+            if math.isfinite(displacement):
+                self.logger.record_mean("rollout/x_displacement", displacement)
+        return True
 
 
 class Progress(BaseCallback):

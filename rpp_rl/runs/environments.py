@@ -3,6 +3,7 @@
 import atexit
 import dataclasses
 import difflib
+import math
 import multiprocessing
 import signal
 import sys
@@ -12,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -42,7 +43,29 @@ def derived_seed(seed: int, *path: int) -> int:
 
 
 class ResumableMonitor(Monitor):
-    """SB3's ``Monitor``, which can be asked from another process where its environment stands."""
+    """SB3's ``Monitor``, which can be asked from another process where its environment stands.
+
+    Where the environment reports ``x_position``, the record of an episode says as ``x_displacement`` how far the robot
+    has moved along x since the first step: a good return may be that of a robot that stands still.
+    """
+
+    start_x: float | None = math.nan
+    """Where this episode began; NaN where that is not known, as in states that were captured without it."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Begin an episode."""
+        self.start_x = None
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Make a step."""
+        obs, reward, terminated, truncated, info = super().step(action)
+        if "x_position" in info:
+            x = float(info["x_position"])
+            self.start_x = x if self.start_x is None else self.start_x
+            if "episode" in info:
+                info["episode"]["x_displacement"] = x - self.start_x
+        return obs, reward, terminated, truncated, info
 
     def capture_state(self) -> tuple[Any, str | None]:
         """A tree of plain values; or None and the reason why there is none."""

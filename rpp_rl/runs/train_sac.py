@@ -16,7 +16,7 @@ from rpp_rl.derive import check_robot
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
-from rpp_rl.runs.callbacks import Checkpoints, Evaluation, Interrupted, Progress, StopWish, report
+from rpp_rl.runs.callbacks import Checkpoints, Displacement, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
 from rpp_rl.runs.environments import derived_seed, make_env, make_vec_env, prepare_torch, specification
@@ -241,7 +241,8 @@ def _train(
     )
     bar = Progress()
     watch = DivergenceWatch()
-    callbacks = CallbackList([stop, watch, evaluation, checkpoints, SymmetryCallback(), *([bar] if progress else [])])
+    shown = [Displacement(), SymmetryCallback(), *([bar] if progress else [])]
+    callbacks = CallbackList([stop, watch, evaluation, checkpoints, *shown])
     hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
     try:
         with stop.listening(), explaining_divergence(agent), _saving_after_errors(agent, checkpoints, hint):

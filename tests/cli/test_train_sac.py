@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from rpp_rl.cli.train_sac import main
+from rpp_rl.experiments.reading import read_scalars
 from rpp_rl.runs.checkpoint import load_agent
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
@@ -20,6 +21,12 @@ from rpp_rl.settings import load_yaml
 def evaluations(folder):
     with np.load(folder / "evaluations.npz") as file:
         return {key: file[key] for key in file}
+
+
+def test_the_log_says_how_far_the_robot_moved(trained):
+    moved = read_scalars(trained.path)["rollout/x_displacement"]
+    assert moved
+    assert 0 < max(map(abs, moved.values())) < 10
 
 
 def test_the_folder_has_the_zoos_layout(trained):

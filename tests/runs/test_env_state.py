@@ -133,3 +133,39 @@ def test_another_model_is_refused():
     other.unwrapped.model.body_mass[1] *= 1.01
     assert "is another MuJoCo model than it was" in other.restore_state(env_state.capture(one))
     assert "Pendulum" in make("Pendulum-v1").restore_state(env_state.capture(one))
+
+
+class Walker(gym.Env):
+    """Stands at 2, 3, 4, ... metres after its steps."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = 1.0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.x += 1
+        return np.zeros(1, np.float32), 0.0, self.x >= 5, False, {"x_position": self.x}
+
+
+def test_an_episode_says_how_far_the_robot_went():
+    env, resumed = ResumableMonitor(Walker()), ResumableMonitor(Walker())
+    for _ in range(2):
+        env.reset()
+        infos = [env.step(np.zeros(1))[4] for _ in range(4)]
+        assert [info.get("episode", {}).get("x_displacement") for info in infos] == [None, None, None, 3.0]
+    env.reset()
+    env.step(np.zeros(1))
+    resumed.reset()
+    tree = stored(env_state.capture(env))
+    env_state.restore(resumed, tree)
+    *_, last = [resumed.step(np.zeros(1))[4] for _ in range(3)]
+    assert last["episode"]["x_displacement"] == 3.0
+    # The state of a run of before does not say where the episode began.
+    resumed.reset()
+    tree[2] = [item for item in tree[2] if item[0] != "start_x"]
+    env_state.restore(resumed, tree)
+    *_, last = [resumed.step(np.zeros(1))[4] for _ in range(3)]
+    assert np.isnan(last["episode"]["x_displacement"])
