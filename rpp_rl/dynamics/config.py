@@ -8,6 +8,9 @@ from rpp_rl.settings import Settings, setting
 
 METHODS = {"rpp": "rpp_model", "emlp": "emlp_model", "mlp": "mlp_model"}
 
+MODEL_DECAY = 3.0
+"""Decay λ of a model's residual pathway under a symmetry that holds exactly: weaker than an agent's."""
+
 
 @dataclass(frozen=True)
 class ModelConfig(Settings):

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 import envs_reps
-from rpp_rl.dynamics.config import ModelConfig
+from rpp_rl.dynamics.config import MODEL_DECAY, ModelConfig
 from rpp_rl.dynamics.model import TransitionModel, widths_of_equal_size
 from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE, read_model, save_model
 from rpp_rl.dynamics.readers import read_episodes, write_episodes
@@ -220,7 +220,7 @@ def _trainer(config: ModelConfig, model: TransitionModel, data: Division) -> Tra
     decay = config.residual_decay
     if decay == "auto":
         # One prior is enough: beside a Gaussian, a decay that was left open is none. The reward is no part of a model.
-        decay = residual_decay(model.spec.error) if config.residual_var is None else None
+        decay = residual_decay(model.spec.error, MODEL_DECAY) if config.residual_var is None else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Trainer(
         model.to(device if config.device == "auto" else config.device).train(),

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import envs_reps
 from rpp_rl.nn import pathways
+from rpp_rl.nn.prior import DECAY
 from rpp_rl.sac import RPPSAC, SymmetryCallback
 
 pytestmark = pytest.mark.mujoco
@@ -75,7 +76,7 @@ def test_same_seed_same_agent():
     assert torch.equal(parameters(make_agent().learn(80)), parameters(make_agent().learn(80)))
 
 
-@pytest.mark.parametrize(("env", "expected"), [("Ant-v4", 3.0), ("HalfCheetah-v4", 3.0 / (1 + 0.3 / 0.03))])
+@pytest.mark.parametrize(("env", "expected"), [("Ant-v4", DECAY), ("HalfCheetah-v4", DECAY / (1 + 0.3 / 0.03))])
 def test_residual_pathways_decay_the_faster_the_better_the_symmetry_holds(env, expected):
     policy_kwargs = {"spec": envs_reps.load(env).to_dict(), "net_arch": [16]}
     agent = RPPSAC(env=env, policy_kwargs=policy_kwargs, critic_residual_decay=7.0, **SMALL)
