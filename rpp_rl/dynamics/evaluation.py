@@ -24,7 +24,7 @@ from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import shared_weights
+from rpp_rl.fast import shared_weights
 
 HORIZONS = (10, 30, 100)
 """Steps at which the paper reports errors."""
