@@ -22,6 +22,7 @@ specification, this is ``wrong``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -198,6 +199,33 @@ def check_spec(
                 g = spec.group.generator_elements(float(np.deg2rad(angle)))[k]
                 results.append(comparison.check(f"{record.name} {angle:g}°", g, half_turn))
     return tuple(results)
+
+
+def with_measurements(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> EnvSpec:
+    """The specification with the numbers of a check in place of those it came with.
+
+    Whether the reward is kept is changed only where the dynamics are exact: elsewhere rewards differ because states do.
+
+    Args:
+        spec: The specification.
+        checks: What `check_spec` gave for it.
+    """
+    records = []
+    for k, record in enumerate(spec.generators):
+        n_discrete = len(spec.group.generators)
+        start = k if k < n_discrete else n_discrete + (k - n_discrete) * len(ANGLES)
+        own = checks[start : start + (1 if k < n_discrete else len(ANGLES))]
+        records.append(
+            dataclasses.replace(
+                record,
+                keeps_reward=all(c.keeps_reward for c in own) if all(c.agrees for c in own) else record.keeps_reward,
+                inc_1=max(c.inc_1 for c in own),
+                inc_20=max(c.inc_20 for c in own),
+                reward_max=max(c.reward_max for c in own),
+                termination_mismatches=max(c.termination_mismatches for c in own),
+            )
+        )
+    return dataclasses.replace(spec, generators=tuple(records))
 
 
 class Comparison:

@@ -206,8 +206,7 @@ def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:
         UserError: If the environment has no specification, or none with this group, or it does not fit its spaces.
         OSError: If there is no file of the name given for the specification.
     """
-    uses_group = config.mode != "mlp" or config.augment or config.mirror_loss > 0
-    needed = uses_group or config.group is not None or config.spec is not None
+    needed = config.uses_group or config.group is not None or config.spec is not None
     with user_input(KeyError, ValueError) if needed else suppress(KeyError, ValueError):
         spec = envs_reps.load(config.env, config.group) if config.spec is None else _from_file(config, envs)
         spec.check_spaces(envs.observation_space, envs.action_space)

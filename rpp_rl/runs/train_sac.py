@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rpp_rl.agents import TrainedAgent, registry
 from rpp_rl.agents.trained_agent import take_over
 from rpp_rl.derive import check_robot
+from rpp_rl.envs.check import with_measurements
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
@@ -37,7 +38,7 @@ AGENT_SETTINGS = (
 )  # fmt: skip
 
 N_CHECKED = 20
-"""States in which a specification from a file is checked before it is trained with."""
+"""States in which a specification is measured that was not measured in the environment of the training."""
 RESUMPTION = 2
 """The purpose of the seeds of a resumed run, where its environments begin new episodes, see `derived_seed`."""
 
@@ -95,8 +96,8 @@ def train_sac(
         if folder is None:
             spec = specification(config, eval_envs) if source is None else source.spec
             config = dataclasses.replace(config, group=None if spec is None else spec.variant)
-            if spec is not None and config.spec is not None and source is None and not force_spec:
-                _require_unrefuted(config, spec)
+            if spec is not None and source is None:
+                spec = _measured(config, spec, force=force_spec)
             agent, folder = _start(config, spec, source, stack, undo)
         else:
             agent = _resume(config, folder, stack)
@@ -104,22 +105,27 @@ def train_sac(
         return _train(config, agent, folder, eval_envs, undo, progress=progress, verbose=verbose)
 
 
-def _require_unrefuted(config: SACConfig, spec: EnvSpec) -> None:
-    """Refuse a specification from a file that is wrong in the simulator; one that cannot be checked is told."""
-    if config.mode == "mlp":
-        return
+def _measured(config: SACConfig, spec: EnvSpec, *, force: bool) -> EnvSpec:
+    """The specification with errors of this very environment, where it was not measured in it: trust follows them.
+
+    That is a specification from a file, and any in an environment with arguments, such as a payload. One from a file
+    that is wrong in the simulator is refused unless forced; one that cannot be checked is told.
+    """
+    if not (config.uses_group and (config.spec or config.env_kwargs)):
+        return spec
     with closing(make_env(config.env, config.env_kwargs)) as env:
         try:
             checks = check_robot(spec, env, n_states=N_CHECKED)
         except ValueError as error:
-            report(f"the specification in {config.spec} was not checked: {error}")
-            return
+            report(f"the specification{f' in {config.spec}' if config.spec else ''} was not checked: {error}")
+            return spec
     for check in checks:
-        if check.refutation:
+        if check.refutation and config.spec and not force:
             raise UserError(
                 f"{config.spec}: the simulator refutes the symmetry {check.generator}: {check.refutation}; mend it "
                 "(check-spec tells more), or train with it all the same by --force-spec"
             )
+    return with_measurements(spec, checks)
 
 
 def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:

@@ -114,6 +114,11 @@ class SACConfig(Settings):
             raise ValueError(f"optimizer_betas: expected two numbers, got {list(self.optimizer_betas)}")
 
     @property
+    def uses_group(self) -> bool:
+        """Whether anything in the training depends on the symmetry."""
+        return self.mode != "mlp" or self.augment or self.mirror_loss > 0
+
+    @property
     def method(self) -> str:
         """The name of the method that learns, after which the folders of its runs are named."""
         return METHODS[self.mode]

@@ -211,3 +211,13 @@ def test_a_symmetry_that_is_not_exact_says_how_far_it_is(tmp_path, capsys):
     assert "is not exact: its error is 5.9% of the state's change" in out
     assert main(["--env", "Walker2d-v5", "--rpp", *flags]) == 0
     assert "not exact" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("payload", "low", "high"), [("0.0", 29.9, 30.1), ("1.0", 4.0, 12.0)])
+def test_the_prior_trusts_a_symmetry_as_far_as_it_holds_in_this_very_environment(tmp_path, capsys, payload, low, high):
+    flags = ["--env", "rpp_rl/AntCommand-v0", "--env-kwargs", f"payload:{payload}", "--rpp", "-f", str(tmp_path)]
+    small = ["-params", "net_arch:[8]", "buffer_size:100"]
+    assert main([*flags, "-n", "10", "-tb", "off", "--eval-freq", "10", "--eval-episodes", "1", *small]) == 0
+    agent = load_agent(next(tmp_path.rglob("best_model.zip")), "cpu")
+    assert low < agent.actor.optimizer.param_groups[1]["weight_decay"] < high
+    assert ("is not exact" in capsys.readouterr().out) == (payload != "0.0")

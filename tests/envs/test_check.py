@@ -7,7 +7,7 @@ from scipy.linalg import block_diag
 
 import envs_reps
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
-from rpp_rl.envs.check import EXACT, check_spec
+from rpp_rl.envs.check import EXACT, check_spec, with_measurements
 from rpp_rl.envs.simulator import Simulator, make
 from rpp_rl.envs.states import met_states
 from rpp_rl.symmetry import Group, matrix_rep
@@ -38,6 +38,24 @@ def test_walker_of_version_4_is_symmetric_to_some_percent():
     assert 0.01 < check.inc_1 < 0.15
     assert 0.05 < check.inc_20 < 0.3
     assert not check.keeps_reward
+
+
+def test_measurements_take_the_place_of_those_that_a_specification_came_with():
+    spec = envs_reps.load("Walker2d-v4")
+    checks = check_spec(spec, n_states=10)
+    (record,) = with_measurements(spec, checks).generators
+    assert (record.inc_1, record.inc_20) == (checks[0].inc_1, checks[0].inc_20)
+    assert record.inc_1 != spec.generators[0].inc_1
+    assert record.keeps_reward == spec.generators[0].keeps_reward
+
+
+def test_an_infinitesimal_generator_gets_the_larger_of_its_two_measurements():
+    spec = envs_reps.load("Ant-v4", "D4xyaw")
+    checks = check_spec(spec, n_states=5)
+    *discrete, yaw = with_measurements(spec, checks).generators
+    assert [record.inc_1 for record in discrete] == [check.inc_1 for check in checks[:2]]
+    assert yaw.inc_1 == max(check.inc_1 for check in checks[2:])
+    assert not yaw.keeps_reward
 
 
 @pytest.mark.parametrize(("env_id", "group"), [("Ant-v4", "paper-Z4"), ("Swimmer-v5", "paper-Z2")])
