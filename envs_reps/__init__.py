@@ -6,6 +6,7 @@ Every generator carries the errors that the simulator measured (400 random state
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -88,6 +89,18 @@ def load_spec(source: str | Path, group: str | None = None) -> EnvSpec:
     if group not in (None, spec.variant):
         raise ValueError(f"{source} is for the group {spec.variant}, not for {group}")
     return spec
+
+
+def described(spec: EnvSpec) -> EnvSpec:
+    """A specification from a file of before with the kinds, units and labels of the one that comes with the package.
+
+    It is returned as it is if its blocks hold other numbers, or nothing comes with the package.
+    """
+    if spec.env_id not in MODULES or spec.variant not in _specs(spec.env_id):
+        return spec
+    own = _specs(spec.env_id)[spec.variant]
+    same = [block.indices for block in own.observation.blocks] == [block.indices for block in spec.observation.blocks]
+    return replace(own, generators=spec.generators) if same and own.obs_rep == spec.obs_rep else spec
 
 
 def default_group(env_id: str) -> str:

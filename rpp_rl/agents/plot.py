@@ -15,6 +15,7 @@ from rpp_rl.agents.gait import Asymmetry, Limbs, asymmetries, limbs
 from rpp_rl.agents.play import play
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.envs.coordinates import to_rep
+from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.extras import need
 
@@ -26,6 +27,9 @@ SHOWN_STEPS = 200
 
 SMALLEST_RANGE = 0.2
 """Radians that an axis of angles shows at least, so that standing still looks like it."""
+
+LEGEND_SHARE = 0.4
+"""Room for the legend above the curves, relative to theirs."""
 
 COLUMNS = 2
 
@@ -44,7 +48,13 @@ class Portrait:
 
 
 def plot_agent(
-    agent: TrainedAgent, env: gym.Env, path: str | Path, *, n_episodes: int = 5, seed: int | None = 0
+    agent: TrainedAgent,
+    env: gym.Env,
+    path: str | Path,
+    *,
+    n_episodes: int = 5,
+    seed: int | None = 0,
+    spec: EnvSpec | None = None,
 ) -> Portrait:
     """Play episodes and draw them, with the learning curve of the agent's card.
 
@@ -54,6 +64,7 @@ def plot_agent(
         path: The picture to write, in any format of matplotlib; it is complete or absent.
         n_episodes: Episodes to play.
         seed: Seed of the environment.
+        spec: The agent's symmetry with other words for its numbers; the one that it carries when not given.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -71,7 +82,7 @@ def plot_agent(
     episodes = [list(play(agent, env, seed=seed if k == 0 else None)) for k in range(n_episodes)]
     returns = [sum(step.reward for step in episode) for episode in episodes]
     longest = np.array([step.obs for step in max(episodes, key=len)])
-    spec = agent.spec
+    spec = spec or agent.spec
     # The first quarter is the start from a standstill.
     x = longest[len(longest) // 4 :] if spec is None else to_rep(spec.observation, longest)[len(longest) // 4 :]
     groups = [] if spec is None else limbs(spec)
@@ -83,13 +94,14 @@ def plot_agent(
     _draw_learning(axes[0], agent)
     _draw_returns(axes[1], returns, agent)
     dt = getattr(env.unwrapped, "dt", None)
-    shown = x[:SHOWN_STEPS]
-    image = _shifted_image(agent, gait, shown)
+    # The generator that the gait respects least; its image has begun when the curves begin.
+    worst = max(gait, key=lambda asymmetry: asymmetry.error, default=None)
+    start = 0 if worst is None else worst.delay
     for axis, group in zip(axes[2:], groups, strict=False):
-        _draw_limbs(axis, group, shown, dt)
-        if image is not None:
-            _draw_image(axis, group, image, dt)
-        axis.legend(fontsize=8, ncols=2, loc="upper right")
+        _draw_limbs(axis, group, x[start : start + SHOWN_STEPS], dt)
+        if spec is not None and worst is not None:
+            _draw_image(axis, group, x[:SHOWN_STEPS], spec, worst, dt)
+        _draw_legend(axis)
     for axis in axes[2 + len(groups) :]:
         axis.set_axis_off()
     figure.suptitle("\n".join([_title(agent), *_in_words(gait, dt)]), fontsize=10)
@@ -147,27 +159,18 @@ def _draw_limbs(axis: Axes, group: Limbs, x: ndarray, dt: float | None) -> None:
     axis.grid(alpha=0.3)
 
 
-@dataclass(frozen=True)
-class _Image:
-    """The motion's image under the generator that it respects least, shifted by the best delay."""
-
-    under: Asymmetry
-    x: ndarray
-
-
-def _shifted_image(agent: TrainedAgent, gait: Sequence[Asymmetry], x: ndarray) -> _Image | None:
-    if agent.spec is None or not gait:
-        return None
-    worst = max(gait, key=lambda asymmetry: asymmetry.error)
-    names = [record.name for record in agent.spec.generators]
-    return _Image(worst, x @ agent.spec.obs_rep.generators[names.index(worst.generator)].T)
+def _draw_image(axis: Axes, group: Limbs, x: ndarray, spec: EnvSpec, under: Asymmetry, dt: float | None) -> None:
+    """Of the first curve, later by the best delay; it covers that curve where the gait is symmetric."""
+    names = [record.name for record in spec.generators]
+    image = x @ spec.obs_rep.generators[names.index(under.generator)].T
+    later = f", {under.delay * (dt or 1):.3g} {'steps' if dt is None else 's'} later" if under.delay else ""
+    curve = group.signs[0] * image[:, group.coordinates[0]]
+    label = f"{group.labels[0]} in the image under {under.generator}{later}"
+    axis.plot(np.arange(len(curve)) * (dt or 1), curve, color="black", linewidth=1, linestyle=":", label=label)
 
 
-def _draw_image(axis: Axes, group: Limbs, image: _Image, dt: float | None) -> None:
-    """For the first curve; it covers that curve where the gait is symmetric."""
-    delay = image.under.delay
-    later = "" if delay == 0 else f" {delay * (dt or 1):.3g} {'steps' if dt is None else 's'} later"
-    time = np.arange(delay, len(image.x)) * (dt or 1)
-    curve = group.signs[0] * image.x[: len(time), group.coordinates[0]]
-    label = f"{group.labels[0]} of the image under {image.under.generator}{later}"
-    axis.plot(time, curve, color="black", linewidth=1, linestyle=":", label=label)
+def _draw_legend(axis: Axes) -> None:
+    """Above the curves."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + LEGEND_SHARE * (high - low))
+    axis.legend(fontsize=8, ncols=2, loc="upper left")

@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
     import torch
 
+    import envs_reps
     from rpp_rl.agents import load_agent
     from rpp_rl.agents.plot import plot_agent
     from rpp_rl.runs.environments import environment_of, make_env
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = args.output or Path(f"{Path(args.agent).stem}.png")
     env_id, env_kwargs = environment_of(agent, args.env, args.env_kwargs)
     with closing(make_env(env_id, env_kwargs)) as env, user_input(ValueError, about="cannot plot"):
-        portrait = plot_agent(agent, env, path, n_episodes=args.episodes, seed=args.seed)
+        spec = None if agent.spec is None else envs_reps.described(agent.spec)
+        portrait = plot_agent(agent, env, path, n_episodes=args.episodes, seed=args.seed, spec=spec)
     returns = portrait.returns
     print(f"{path}: return {np.mean(returns):.1f} ± {np.std(returns):.1f} in {len(returns)} episodes")
     for image in portrait.asymmetries:

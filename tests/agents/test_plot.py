@@ -11,7 +11,7 @@ from PIL import Image
 import envs_reps
 from rpp_rl.agents.gait import asymmetries, limbs
 from rpp_rl.cli.plot_agent import main
-from rpp_rl.envs import Layout
+from rpp_rl.envs import EnvSpec, Layout
 from rpp_rl.io.extras import MissingExtraError
 
 PERIOD = 40
@@ -155,3 +155,16 @@ def test_mistakes(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"rpp_rl\[plot\]"):
         plot_agent(agent, env, tmp_path / "walker.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_agent_of_before_gets_the_words_of_its_robot():
+    spec = envs_reps.load("Swimmer-v5", "Z2xZ2")
+    data = spec.to_dict()
+    for block in data["observation"]:
+        for key in ("kind", "unit", "labels"):
+            del block[key]
+    before = EnvSpec.from_dict(data)
+    assert not limbs(before)
+    assert limbs(envs_reps.described(before)) == limbs(spec)
+    other = envs_reps.load("Swimmer-v5", "Z2")
+    assert envs_reps.described(replace(other, variant="Z2xZ2")).observation == other.observation
