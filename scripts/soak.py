@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from soak_checks import different, everything, losses, run_of
 from soak_disk import enter_namespace, make_disk, mend, unmount
-from soak_process import ACTED, ACTS, PLACES, Plan, send, start, wait_for
+from soak_process import ACTED, ACTS, PLACES, UNLOCKED, Plan, send, start, wait_for
 
 N_STEPS, CAPACITY = 120, 100
 ENVIRONMENTS = (
@@ -106,8 +106,11 @@ class Soak:
             mend(folder, self.disk)
             if has_acted:
                 self.counts[f"{plan.act} in {place}"] += 1
+            # An event in the last moments leaves a run that has finished, whatever its status said.
+            was_finished = status == 2 and not has_acted and "has made its" in output
+            is_finished = was_finished or status == 0
             what = f"{env[0]}, {plan.act} in {place} ({plan.function} {plan.number} {plan.after})"
-            lost = _wrong_end(plan, status, output, has_acted=has_acted, is_random=place == ANY)
+            lost = [] if was_finished else _wrong_end(plan, status, output, has_acted=has_acted, is_random=place == ANY)
             run = run_of(folder)
             if run is not None and run.replay_buffer.exists():
                 is_tidy = status >= 0 and plan.act != "read-only"
@@ -117,10 +120,10 @@ class Soak:
                 lost.append(f"the checkpoint of {reached} steps is gone")
             elif status >= 128 and list(folder.glob("*/*_*")):
                 lost.append("a run that never began left a folder")
-            if not lost and status == 0 and run is not None:
+            if not lost and is_finished and run is not None:
                 lost = [f"differs in {name}" for name in different(expected, everything(run))[:5]]
                 what = f"{env[0]} at its end"
-            if lost or status == 0:
+            if lost or is_finished:
                 return [f"{what}: {line}" for line in lost]
 
     def _planned(self, plan: Plan, chance: random.Random, *, is_resumed: bool) -> tuple[Plan, str]:
@@ -132,7 +135,10 @@ class Soak:
         if place == "start":  # nothing is there yet that a second process could want
             acts = tuple(name for name in acts if name != "second process")
         act = chance.choice([name for name in acts if name in self.only] or acts)
-        function, n_calls = chance.choice(list(PLACES.get(place, {"": 1}).items()))
+        functions = dict(PLACES.get(place, {"": 1}))
+        if act == "second process":
+            functions.pop(UNLOCKED, None)  # the run is still free there
+        function, n_calls = chance.choice(list(functions.items()))
         return replace(
             plan,
             act=act,

@@ -26,18 +26,19 @@ import numpy as np
 import torch
 
 RUNS = "rpp_rl.runs"
+UNLOCKED = f"{RUNS}.train_sac:make_vec_env"
+"""Called in a resumed training before it has locked the run."""
 PLACES: dict[str, dict[str, int]] = {
     "start": {
-        f"{RUNS}.train_sac:make_vec_env": 2,
+        UNLOCKED: 2,
         f"{RUNS}.train_sac:build_agent": 1,
         f"{RUNS}.train_sac:_start": 1,
         "rpp_rl.io.run_folder:RunFolder.write_settings": 1,
     },
     "resume": {
-        f"{RUNS}.train_sac:{name}": 1
-        for name in ("read_checkpoint", "load_checkpoint", "restore_training", "rewind", "make_vec_env")
+        f"{RUNS}.train_sac:{name}": 1 for name in ("read_checkpoint", "load_checkpoint", "restore_training", "rewind")
     }
-    | {"os:truncate": 1, "rpp_rl.io.run_folder:RunFolder.write_settings": 1},
+    | {UNLOCKED: 2, "os:truncate": 1, "rpp_rl.io.run_folder:RunFolder.write_settings": 1},
     "update": {"rpp_rl.sac:RPPSAC.train": 60, "rpp_rl.sac:RPPSAC._store_transition": 60},
     "evaluation": {
         f"{RUNS}.callbacks:evaluate_policy": 2,
