@@ -1,4 +1,4 @@
-"""Damaged and malicious files of agents, made from good ones, for ``fuzz_agents.py``."""
+"""Damaged and malicious files of agents, made from good ones, for ``fuzz.py``."""
 
 from __future__ import annotations
 
@@ -33,10 +33,17 @@ MODES: Mapping[str, Mode] = {"Walker2d-v5": "rpp", "Swimmer-v5": "emlp", "Hopper
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and whether the loader may accept it (because what was changed means nothing, or something harmless)."""
+    """A file for a reader.
+
+    Attributes:
+        kind: How it was made.
+        name: Where it lies; of an agent the end of its name.
+        data: What is in it.
+        may_load: Whether it may be accepted, because what was changed means nothing, or something harmless.
+    """
 
     kind: str
-    suffix: str
+    name: str
     data: bytes
     may_load: bool = False
 

@@ -32,6 +32,7 @@ from rpp_rl.derive.observation import Atom, ObservationParts
 from rpp_rl.derive.quantities import QUANTITIES, NoLinearMapError, Options, Quantity
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
+from rpp_rl.settings import read_yaml
 from rpp_rl.symmetry.matrices import snapped
 
 KEYS = ("observation", "action", "history", "base")
@@ -134,14 +135,14 @@ def read_description(path: Path) -> Description:
         OSError: If it cannot be read.
     """
     try:
-        return description(yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        return description(read_yaml(path.read_text(encoding="utf-8"), _Loader))
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected a description in YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def description(data: Mapping[str, Any]) -> Description:
+def description(data: Any) -> Description:  # noqa: ANN401 (whatever a file holds)
     """The description in plain values.
 
     Raises:

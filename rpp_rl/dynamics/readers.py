@@ -163,16 +163,21 @@ def _read_minari(source: str | Path) -> Episodes:
         raise ValueError("reading a Minari data set needs Minari: pip install 'rpp_rl[minari]'") from error
     try:
         dataset = minari.load_dataset(str(source).removeprefix(MINARI))
+        episodes = [(episode.observations, episode.actions) for episode in dataset.iterate_episodes()]
+        env_spec = dataset.spec.env_spec
     except FileNotFoundError as error:
         raise ValueError(f"Minari has no such data set on this machine: {error}") from error
-    states, actions = [], []
-    for episode in dataset.iterate_episodes():
-        if not isinstance(episode.observations, np.ndarray) or not isinstance(episode.actions, np.ndarray):
-            raise ValueError("expected observations and actions that are vectors")
-        states.append(episode.observations.astype(np.float32))
-        actions.append(episode.actions.astype(np.float32))
-    env_spec = dataset.spec.env_spec
-    return Episodes(tuple(states), tuple(actions), None if env_spec is None else env_spec.id)
+    except OSError:
+        raise
+    except Exception as error:  # what Minari and HDF5 raise about a damaged data set is not known
+        raise ValueError(f"damaged, says Minari ({type(error).__name__}: {str(error)[:200]})") from error
+    if not all(isinstance(array, np.ndarray) for episode in episodes for array in episode):
+        raise ValueError("expected observations and actions that are vectors")
+    return Episodes(
+        tuple(_numbers(states) for states, _ in episodes),
+        tuple(_numbers(actions) for _, actions in episodes),
+        None if env_spec is None else env_spec.id,
+    )
 
 
 PICKLE = ".pkl"

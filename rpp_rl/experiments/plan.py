@@ -38,6 +38,8 @@ KEYS = ("kind", "conf", "seeds", "settings", "environments", "variants", "end_ea
 OF_THE_RUNNER = ("env", "seed", "log_folder")
 """Settings that the experiment itself decides."""
 MAX_SEED = 2**32 - 1
+MAX_SEEDS = 10_000
+"""Most seeds of an experiment; more is a slip of the pen, or a file that is to take the memory."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def read_plan(path: Path) -> Plan:
     reader = _Reader(data, path.parent)
     plan = reader.plan(path.stem)
     if reader.mistakes:
-        raise PlanError(path, list(dict.fromkeys(reader.mistakes)), plan, reader.env_ids)
+        mistakes = dict.fromkeys(map(_abridged, reader.mistakes))
+        raise PlanError(path, list(mistakes), plan, reader.env_ids)
     return plan
 
 
@@ -187,10 +190,10 @@ class _Reader:
 
     def _seeds(self) -> list[int]:
         seeds = self.data.get("seeds")
-        if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0:
+        if isinstance(seeds, int) and not isinstance(seeds, bool) and 0 < seeds <= MAX_SEEDS:
             return list(range(seeds))
         if not isinstance(seeds, list) or not seeds:
-            self.mistakes.append(f"seeds: expected their number or a list of them, got {seeds!r}")
+            self.mistakes.append(f"seeds: expected their number, at most {MAX_SEEDS}, or a list of them, got {seeds!r}")
             return []
         wrong = [s for s in seeds if isinstance(s, bool) or not isinstance(s, int) or not 0 <= s <= MAX_SEED]
         if wrong:
@@ -325,6 +328,11 @@ def _keys_given_twice(node: yaml.Node | None) -> Iterator[str]:
         for child in node.value:
             for part in child if isinstance(child, tuple) else (child,):
                 yield from _keys_given_twice(part)
+
+
+def _abridged(text: str) -> str:
+    """A mistake without the middle of what was written, which may be long."""
+    return text if len(text) <= 400 else f"{text[:300]} ... {text[-80:]}"
 
 
 def _as_name(text: str) -> str:

@@ -7,7 +7,6 @@ foreign runs beside the good ones, and the notes say which.
 import json
 import re
 import struct
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 import yaml
 
 from rpp_rl.experiments.curves import DISPLACEMENT, EQUIVARIANCE, RETURN, Curve, Run, read_csv
+from rpp_rl.io.npz_file import read_npz
+from rpp_rl.settings import read_yaml
 
 EVALUATIONS = "evaluations.npz"
 JOB = "job.json"
@@ -27,7 +28,7 @@ TAKEN = ("rpp/", "rollout/x_", "eval/x_")
 """What else is taken from TensorBoard, by the beginning of the name."""
 IS_NO_RUN = "no run: no */config.yml in it"
 
-UNREADABLE = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, struct.error)
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, OverflowError, OSError, EOFError, struct.error)
 """What damaged files raise; which of them depends on where the damage is."""
 
 
@@ -130,9 +131,7 @@ def read_evaluations(path: Path) -> Curve:
         ValueError: If the arrays do not fit together, are empty or hold no numbers.
         OSError: If the file cannot be read.
     """
-    # NumPy leaves a file open that it cannot read.
-    with path.open("rb") as file, np.load(file) as arrays:
-        steps, results = arrays["timesteps"], arrays["results"]
+    steps, results = read_npz(path, {"timesteps": "iuf", "results": "fiu"}).values()
     if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results) or not results.size:
         raise ValueError(f"expected steps and as many rows of returns, got shapes {steps.shape} and {results.shape}")
     means = results.mean(axis=1)
@@ -268,8 +267,8 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 
 def _load(path: Path) -> dict[str, object]:
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = read_yaml(path.read_text(encoding="utf-8"), _PlainLoader)
+    except ValueError as error:
         raise ValueError(f"{path.name} is no YAML: {_in_one_line(error)}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path.name}: expected lines of the form 'key: value', got {type(data).__name__}")
@@ -283,7 +282,7 @@ def _of_the_zoo(hyperparameters: Mapping[str, object], args: Mapping[str, object
         settings[name] = args.get(name)
     given = args.get("n_timesteps")
     steps = given if isinstance(given, int) and given > 0 else hyperparameters.get("n_timesteps")
-    settings["n_timesteps"] = int(steps) if isinstance(steps, int | float) else None
+    settings["n_timesteps"] = int(steps) if isinstance(steps, int | float) and np.isfinite(steps) else None
     return settings
 
 
