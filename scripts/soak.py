@@ -51,7 +51,7 @@ JUMPS = (-86_400.0, -60 * 3.2e7, 3600.0, 20 * 3.2e7)
 def flags(env: tuple[str, str, str], folder: Path) -> tuple[str, ...]:
     """Flags of a training that takes half a second."""
     return (
-        "--env", env[0], env[1], "--seed", "1", "-n", str(N_STEPS), "--eval-freq", "40", "--eval-episodes", "1",
+        "--env", env[0], env[1], "--seed", "1", "-n", str(N_STEPS), "--eval-freq", "60", "--eval-episodes", "1",
         "--save-freq", "15", "-tb", "off", "--no-progress", "--vec-env", "dummy", "-params", "learning_starts:20",
         "net_arch:[8,8]", f"buffer_size:{CAPACITY}", "batch_size:16", env[2], "-f", str(folder),
     )  # fmt: skip
@@ -129,7 +129,9 @@ class Soak:
     def _planned(self, plan: Plan, chance: random.Random, *, is_resumed: bool) -> tuple[Plan, str]:
         """What happens to a training, and where."""
         places = [name for name in (*PLACES, ANY) if name != ("start" if is_resumed else "resume")]
-        chosen = [name for name in places if name in self.only] or places
+        # Whoever waits for the end of a run waits for all of it, so that happens half as often as the rest.
+        weighted = [name for name in places for _ in range(1 if name == "final save" else 2)]
+        chosen = [name for name in weighted if name in self.only] or weighted
         place = chance.choice(chosen)
         acts = SIGNALS if place == ANY else (*SIGNALS, "SIGKILL", *OTHERS)
         if place == "start":  # nothing is there yet that a second process could want
@@ -157,7 +159,7 @@ class Soak:
         is_fresh = self.fresh_every > 0 and self.n_processes % self.fresh_every == 0
         if place == ANY:
             pid = start(Plan(plan.argv), output, fresh=is_fresh)
-            has_acted = send(pid, plan.act, chance.uniform(0, 3.0 if is_fresh else 0.7))
+            has_acted = send(pid, plan.act, chance.uniform(0, 3.0 if is_fresh else 0.4))
         else:
             pid, has_acted = start(plan, output, fresh=is_fresh), False
         status = wait_for(pid)

@@ -39,18 +39,18 @@ PLACES: dict[str, dict[str, int]] = {
         f"{RUNS}.train_sac:{name}": 1 for name in ("read_checkpoint", "load_checkpoint", "restore_training", "rewind")
     }
     | {UNLOCKED: 2, "os:truncate": 1, "rpp_rl.io.run_folder:RunFolder.write_settings": 1},
-    "update": {"rpp_rl.sac:RPPSAC.train": 60, "rpp_rl.sac:RPPSAC._store_transition": 60},
+    "update": {"rpp_rl.sac:RPPSAC.train": 20, "rpp_rl.sac:RPPSAC._store_transition": 20},
     "evaluation": {
-        f"{RUNS}.callbacks:evaluate_policy": 2,
-        f"{RUNS}.callbacks:StopWish.check": 200,
+        f"{RUNS}.callbacks:evaluate_policy": 1,
+        f"{RUNS}.callbacks:StopWish.check": 100,
         f"{RUNS}.callbacks:save_agent": 1,
-        "rpp_rl.io.run_folder:RunFolder.save_evaluations": 2,
+        "rpp_rl.io.run_folder:RunFolder.save_evaluations": 1,
     },
-    "checkpoint": {f"{RUNS}.checkpoint:{name}": 5 for name in ("save_agent", "write_replay", "capture_training")},
-    "a file": {"os:fsync": 12, "os:replace": 12, "rpp_rl.io.array_file:_header": 8},
+    "checkpoint": {f"{RUNS}.checkpoint:{name}": 2 for name in ("save_agent", "write_replay", "capture_training")},
+    "a file": {"os:fsync": 6, "os:replace": 6, "rpp_rl.io.array_file:_header": 4},
     "final save": {f"{RUNS}.train_sac:save_agent": 1},
 }
-"""Functions in which something happens, and about how often a training of the soak calls them."""
+"""Functions in which something happens, and in how many of their first calls it may: a few, or most runs would end first."""
 ACTED = "the soak acts"
 """Printed before something happens, because a training may end before it comes to the place."""
 PATIENCE = 900.0

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -38,7 +39,9 @@ from rpp_rl.symmetry.matrices import snapped
 KEYS = ("observation", "action", "history", "base")
 OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
 LISTS = ("joints", "actuators", "bodies", "geoms", "x", "y")
-RANGE = re.compile(r"(\d+):(\d+)")
+RANGE = re.compile(r"(\d{1,9}):(\d{1,9})")
+MAX_NUMBERS = 100_000
+"""More numbers than an observation has; a description may come from anybody, and must not take the memory."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -155,7 +158,7 @@ def description(data: Any) -> Description:  # noqa: ANN401 (whatever a file hold
     if base is not None and not isinstance(base, str):
         raise ValueError(f"base: expected the name of a body, got {base!r}")
     history = data.get("history", 1)
-    if not isinstance(history, int) or isinstance(history, bool) or history < 1:
+    if not isinstance(history, int) or isinstance(history, bool) or not 1 <= history <= MAX_NUMBERS:
         raise ValueError(f"history: expected a positive number of frames, got {history!r}")
     slots = tuple(_slot(str(name), value, base) for name, value in data["observation"].items())
     _require_complete(slots)
@@ -221,10 +224,11 @@ def _options(name: str, given: Mapping[str, Any]) -> Options:
 def _grid(name: str, key: str, value: object) -> tuple[float, ...]:
     """Numbers as a list, or ``{from: -0.8, to: 0.8, n: 17}``."""
     if isinstance(value, Mapping) and set(value) == {"from", "to", "n"}:
-        value = np.linspace(value["from"], value["to"], value["n"]).tolist()
+        is_grid = all(isinstance(number, int | float) for number in value.values()) and 0 < value["n"] <= MAX_NUMBERS
+        value = np.linspace(value["from"], value["to"], int(value["n"])).tolist() if is_grid else value
     numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not numbers or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(f"{name}: expected numbers for {key}, or {{from: -0.8, to: 0.8, n: 17}}, got {value!r}")
+        raise ValueError(f"{name}: expected numbers for {key}, or {{from: -0.8, to: 0.8, n: 17}}, got {value!r:.200}")
     return tuple(float(number) for number in numbers)
 
 
@@ -233,11 +237,14 @@ def _indices(name: str, at: object) -> tuple[int, ...]:
     if isinstance(at, slice):
         at = f"{at.start or 0}:{at.stop}"
     if isinstance(at, str) and (match := RANGE.fullmatch(at.replace(" ", ""))):
-        return tuple(range(int(match[1]), int(match[2])))
+        at = range(int(match[1]), int(match[2]))
     items: Sequence[Any] = [at] if isinstance(at, int) else at if isinstance(at, list | tuple | range) else ()
-    if items and all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in items):
+    is_short = 0 < len(items) <= MAX_NUMBERS
+    if is_short and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < MAX_NUMBERS for i in items):
         return tuple(items)
-    raise ValueError(f"{name}: expected numbers such as 0:3, 5 or [0, 4, 8], got {at!r}")
+    raise ValueError(
+        f"{name}: expected numbers such as 0:3, 5 or [0, 4, 8], all below {MAX_NUMBERS}, got {reprlib.repr(at)}"
+    )
 
 
 def _require_complete(slots: Sequence[Slot]) -> None:
@@ -249,7 +256,9 @@ def _require_complete(slots: Sequence[Slot]) -> None:
             owners[index] = slot.name
     missing = sorted(set(range(max(owners, default=0) + 1)) - set(owners))
     if missing:
-        raise ValueError(f"no quantity has the numbers {missing}; 'scalar' is one that no symmetry changes")
+        raise ValueError(
+            f"no quantity has the numbers {reprlib.repr(missing)}; 'scalar' is one that no symmetry changes"
+        )
 
 
 def _require_known(what: str, given: Mapping[Any, Any], known: Sequence[str]) -> None:

@@ -3,13 +3,12 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.envs.classic_control import PendulumEnv
+from soak_checks import different, everything, run_of
 
 from rpp_rl.cli.train_sac import main
-from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import callbacks
-from rpp_rl.runs.checkpoint import load_agent, read_checkpoint
+from rpp_rl.runs.checkpoint import read_checkpoint
 from rpp_rl.sac import RPPSAC
 
 
@@ -23,10 +22,6 @@ def flags(folder, env, n_steps, *more):
         "--save-freq", "35", "-tb", "off", *more, "-params", "learning_starts:40", "net_arch:[8,8]", "buffer_size:150",
         "batch_size:16",
     ]  # fmt: skip
-
-
-def run_of(folder):
-    return RunFolder.open(next(folder.glob("*/*_1")))
 
 
 def dying_after(monkeypatch, n_steps):
@@ -54,30 +49,6 @@ def killed_and_resumed(monkeypatch, folder, arguments, moments):
         arguments = ["--resume", str(run_of(folder).path)]
     assert main(arguments) == 0
     return run_of(folder)
-
-
-def everything(folder):
-    """All that a run learned and recorded, by name; of the files of returns the time of day is left out."""
-    model = load_agent(folder.agent, "cpu")
-    found = {f"policy.{name}": tensor for name, tensor in model.policy.state_dict().items()}
-    for name in ("actor", "critic"):
-        for key, state in getattr(model, name).optimizer.state_dict()["state"].items():
-            found |= {f"{name}.{key}.{part}": torch.as_tensor(value) for part, value in state.items()}
-    found["temperature"] = model.log_ent_coef
-    replay = read_checkpoint(folder).replay
-    found |= {name: torch.from_numpy(array.copy()) for name, array in replay.arrays.items()}
-    found["oldest"] = torch.tensor(replay.oldest)
-    evaluations = zip(("timesteps", "returns", "lengths"), folder.load_evaluations(), strict=True)
-    found |= {name: torch.from_numpy(array.copy()) for name, array in evaluations}
-    for path in sorted(folder.path.glob("*.monitor.csv")):
-        rows = [line.split(",")[:2] for line in path.read_text().splitlines()[2:]]
-        found[path.name] = torch.tensor([[float(number) for number in row] for row in rows])
-    return found
-
-
-def different(one, other):
-    assert one.keys() == other.keys()
-    return [name for name in one if not torch.equal(one[name].detach(), other[name].detach())]
 
 
 @pytest.mark.mujoco

@@ -241,3 +241,7 @@ def test_minari_data_sets_are_read(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read.actions[0], episode["actions"])
     with pytest.raises(ValueError, match="no such data set on this machine"):
         read_episodes("minari:counter/none-v0")
+    described = next(tmp_path.rglob("metadata.json"))
+    described.write_text("{}")
+    with pytest.raises(ValueError, match="damaged, says Minari"):
+        read_episodes("minari:counter/test-v0")

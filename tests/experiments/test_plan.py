@@ -69,7 +69,9 @@ def test_a_rule_is_read(tmp_path):
         ({"kind": "ppo"}, "kind: expected sac or model, got 'ppo'"),
         ({"conf": "nowhere.yaml"}, "nowhere.yaml: No such file or directory"),
         ({"seeds": [1, 2, 1]}, "seeds: 1 given twice"),
-        ({"seeds": 0}, "seeds: expected their number or a list of them, got 0"),
+        ({"seeds": 0}, "seeds: expected their number, at most 10000, or a list of them, got 0"),
+        ({"seeds": 10**30}, "seeds: expected their number, at most 10000, or a list of them, got 1000"),
+        ({"variants": "a" * 10_000}, "variants: expected settings by name, got 'aaa"),
         ({"seeds": [-1]}, "seeds: expected integers from 0"),
         ({"environments": ["Hopper-v5", "Hopper-v5"]}, "environments: Hopper-v5 given twice"),
         ({"environments": "Hopper-v5"}, "environments: expected a list of ids"),
@@ -88,6 +90,7 @@ def test_a_mistake_is_named(tmp_path, changes, reason):
     with pytest.raises(UserError, match=r"x\.yaml: ") as caught:
         read_plan(write_plan(tmp_path / "x.yaml", **changes))
     assert reason in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 def test_all_mistakes_come_at_once(tmp_path):

@@ -1,5 +1,7 @@
 """Folders of runs, whole and damaged, ours and the zoo's."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from run_samples import STEPS, make_job, make_run, make_zoo_run, write_scalars
@@ -109,10 +111,37 @@ def with_other_shapes(folder):
     np.savez(folder / "evaluations.npz", timesteps=[1, 2], results=[[1.0]], ep_lengths=[[1]])
 
 
+def with_nested_settings(folder):
+    (folder / "Hopper-v5" / "config.yml").write_text("a: " + "[" * 3000 + "]" * 3000)
+
+
+def with_infinite_steps(folder):
+    """The zoo's files have no environment in them."""
+    (folder / "Hopper-v5" / "config.yml").write_text("n_timesteps: .inf\n")
+    (folder / "Hopper-v5" / "args.yml").write_text("env: Hopper-v5\n")
+
+
+def with_complex_returns(folder):
+    np.savez(folder / "evaluations.npz", timesteps=[1], results=[[1j]], ep_lengths=[[1]])
+
+
+def that_unpacks_to_gigabytes(folder):
+    with zipfile.ZipFile(folder / "evaluations.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("timesteps", "results"):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (2**26,)})
+                for _ in range(2**9):
+                    file.write(bytes(2**20))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (damaged, "damaged"),
+        (with_nested_settings, "nested too deeply"),
+        (with_infinite_steps, "no environment or no seed"),
+        (with_complex_returns, "results holds complex128"),
+        (that_unpacks_to_gigabytes, "too many for its size"),
         (with_nothing_evaluated, "no evaluation yet"),
         (of_a_model, "a model of the dynamics"),
         (with_broken_settings, "no YAML"),
