@@ -25,6 +25,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from soak_checks import different, everything, losses, run_of
 from soak_disk import enter_namespace, make_disk, mend, unmount
 from soak_process import ACTED, ACTS, PLACES, UNLOCKED, Plan, send, start, wait_for
 
-N_STEPS, CAPACITY = 120, 100
+CAPACITY = 100
 ENVIRONMENTS = (
     ("Hopper-v5", "--rpp", "n_envs:1"),
     ("Pendulum-v1", "--mlp", "n_envs:1"),
@@ -48,10 +49,10 @@ JUMPS = (-86_400.0, -60 * 3.2e7, 3600.0, 20 * 3.2e7)
 """By which the clock goes wrong: back by a day, to before 1980, and forwards."""
 
 
-def flags(env: tuple[str, str, str], folder: Path) -> tuple[str, ...]:
-    """Flags of a training that takes half a second."""
+def flags(env: tuple[str, str, str], folder: Path, n_steps: int) -> tuple[str, ...]:
+    """Flags of a training that takes half a second for 120 steps."""
     return (
-        "--env", env[0], env[1], "--seed", "1", "-n", str(N_STEPS), "--eval-freq", "60", "--eval-episodes", "1",
+        "--env", env[0], env[1], "--seed", "1", "-n", str(n_steps), "--eval-freq", "60", "--eval-episodes", "1",
         "--save-freq", "15", "-tb", "off", "--no-progress", "--vec-env", "dummy", "-params", "learning_starts:20",
         "net_arch:[8,8]", f"buffer_size:{CAPACITY}", "batch_size:16", env[2], "-f", str(folder),
     )  # fmt: skip
@@ -65,6 +66,7 @@ class Soak:
         folder: Where to work.
         disk: The small file system; None if there is none.
         n_events: Events after which no more happen.
+        n_steps: Steps of each training.
         only: The events and places to draw from, all if empty.
         fresh_every: Every how many processes one is new instead of a fork.
     """
@@ -72,6 +74,7 @@ class Soak:
     folder: Path
     disk: Path | None
     n_events: int
+    n_steps: int = 120
     only: tuple[str, ...] = ()
     fresh_every: int = 50
     counts: Counter[str] = field(default_factory=Counter)
@@ -96,7 +99,7 @@ class Soak:
             is_resumed = run is not None and run.replay_buffer.exists()
             if run is None or not is_resumed:
                 self._clear(folder)
-                plan = Plan(flags(env, folder))
+                plan = Plan(flags(env, folder, self.n_steps))
             else:
                 plan = Plan(("--resume", str(run.path)), run=str(run.path))
             place = ""
@@ -212,14 +215,16 @@ def _wrong_end(plan: Plan, status: int, output: str, *, has_acted: bool, is_rand
     return wrong
 
 
-def undisturbed(folder: Path) -> list[dict[str, torch.Tensor]]:
+def undisturbed(
+    folder: Path, environments: Sequence[tuple[str, str, str]], n_steps: int
+) -> list[dict[str, torch.Tensor]]:
     """What each training comes to if nothing happens; this process learns to make it, so that its forks know it."""
     from rpp_rl.cli.train_sac import main
 
     results = []
-    for k, env in enumerate(ENVIRONMENTS):
+    for k, env in enumerate(environments):
         with contextlib.redirect_stdout(io.StringIO()):
-            main(flags(env, folder / f"whole{k}"))
+            main(flags(env, folder / f"whole{k}", n_steps))
         run = run_of(folder / f"whole{k}")
         assert run is not None
         results.append(everything(run))
@@ -229,10 +234,12 @@ def undisturbed(folder: Path) -> list[dict[str, torch.Tensor]]:
 def soak(args: SimpleNamespace | argparse.Namespace, folder: Path) -> tuple[Soak, list[str], int]:
     """Disturb run after run until there were enough events or something is lost; events, losses, number of runs."""
     records = _records(args.progress)
-    state = Soak(folder, make_disk(folder / "disk"), args.events, tuple(args.only or ()), args.fresh_every)
+    environments = [env for env in ENVIRONMENTS if args.env in (None, env[0])]
+    disk, only = make_disk(folder / "disk"), tuple(args.only or ())
+    state = Soak(folder, disk, args.events, args.steps, only, args.fresh_every)
     way = "a full disk is a small tmpfs" if state.disk else "a full disk is a limit on the size of files (RLIMIT_FSIZE)"
     print(f"{way}; {len(records)} runs were made before", flush=True)
-    expected = undisturbed(folder)
+    expected = undisturbed(folder, environments, args.steps)
     for record in records:
         state.counts.update(record["events"])
     lost = [line for record in records for line in record["losses"]]
@@ -240,8 +247,8 @@ def soak(args: SimpleNamespace | argparse.Namespace, folder: Path) -> tuple[Soak
     while state.counts.total() < args.events:
         before = state.counts.copy()
         chance = random.Random(f"{args.seed}-{n_runs}")
-        which = chance.randrange(len(ENVIRONMENTS))
-        found = state.run(chance, ENVIRONMENTS[which], expected[which])
+        which = chance.randrange(len(environments))
+        found = state.run(chance, environments[which], expected[which])
         n_runs += 1
         lost += found
         if args.progress:
@@ -265,6 +272,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=120, help="steps of each training")
+    parser.add_argument("--env", choices=sorted({env[0] for env in ENVIRONMENTS}), help="the only environment")
     parser.add_argument("--progress", type=Path, help="file with a line per run, from which a soak goes on")
     parser.add_argument("--fresh-every", type=int, default=50, help="every so many processes one is new; 0 for none")
     parser.add_argument("--only", nargs="+", choices=[*ACTS, *PLACES, ANY], help="events and places to draw from")

@@ -50,7 +50,7 @@ PLACES: dict[str, dict[str, int]] = {
     "a file": {"os:fsync": 6, "os:replace": 6, "rpp_rl.io.array_file:_header": 4},
     "final save": {f"{RUNS}.train_sac:save_agent": 1},
 }
-"""Functions in which something happens, and in how many of their first calls it may: a few, or most runs would end first."""
+"""Functions in which something happens, and in how many of their first calls: few, or most runs would end before."""
 ACTED = "the soak acts"
 """Printed before something happens, because a training may end before it comes to the place."""
 PATIENCE = 900.0

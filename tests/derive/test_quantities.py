@@ -217,6 +217,9 @@ def test_files_are_read_with_ranges_as_they_are_written(tmp_path):
     assert [slot.indices for slot in read_description(path).slots] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9,)]
 
 
+GRID_OF_ALL_MEMORY = {"at": "0:6", "x": {"from": 0, "to": 1, "n": 10**12}, "y": [0.0]}
+
+
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
@@ -226,10 +229,7 @@ def test_files_are_read_with_ranges_as_they_are_written(tmp_path):
         ({"observation": {"scalar": "0:999999999"}}, r"all below 100000, got range\(0, 999999999\)"),
         ({"observation": {"scalar": f"0:{10**30}"}}, "all below 100000, got '0:1000"),
         ({"observation": {"scalar": [5] * 10**6}}, r"all below 100000, got \[5, 5, 5, 5, 5, 5, ...\]"),
-        (
-            {"observation": {"heights": {"at": 0, "x": {"from": 0, "to": 1, "n": 10**12}, "y": [0]}}},
-            "expected numbers for x",
-        ),
+        ({"observation": {"height_scan": GRID_OF_ALL_MEMORY}}, "height_scan: expected numbers for x"),
         ({"observation": {"scalar": 0}, "history": 10**9}, "history: expected a positive number"),
         ({"observation": {"base_lin_vel": "0:3", "scalar": 4}}, r"no quantity has the numbers \[3\]"),
         ({"observation": {"base_lin_vel": "0:3", "scalar": 2}}, "number 2 is in base_lin_vel and in scalar"),
