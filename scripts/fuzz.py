@@ -90,11 +90,11 @@ def judge_batch(readers: list[Reader], cases: range, seed: int, folder: Path, re
             reader = readers[k % len(readers)]
             case = reader.case(np.random.default_rng([seed, k]))
             file.write(json.dumps([k, reader.name, case.kind]) + "\n")
-            if keep is not None:
-                kept = keep / f"{seed}_{k}_{Path(case.name).name}"
+            kept = None if keep is None else keep / f"{seed}_{k}_{Path(case.name).name}"
+            if kept is not None:
                 kept.write_bytes(case.data)
             outcome = judge(reader, case, folder, watch)
-            if keep is not None and outcome in GOOD:
+            if kept is not None and outcome in GOOD:
                 kept.unlink()
             file.write(json.dumps(outcome) + "\n")
 
