@@ -120,7 +120,7 @@ def _read_own_buffer(source: str | Path) -> Episodes:
 
 
 def _read_sb3_buffer(source: str | Path) -> Episodes:
-    return replay_episodes(read_sb3_replay(Path(source)))
+    return replay_episodes(read_sb3_replay(Path(source))[0])
 
 
 def _run_pickle(source: str | Path) -> Episodes:

@@ -167,8 +167,11 @@ def read_replay(path: Path) -> tuple[ReplayArrays, dict[str, Any], dict[str, np.
         raise ValueError(f"{path} holds no replay buffer: {error}") from error
 
 
-def read_sb3_replay(path: Path) -> ReplayArrays:
+def read_sb3_replay(path: Path) -> tuple[ReplayArrays, dict[str, Any]]:
     """The transitions in a pickled ``ReplayBuffer`` of Stable-Baselines3, of which nothing is run.
+
+    Returns:
+        The transitions, and what ``train-sac`` wrote behind the pickle in its first version; else nothing.
 
     Raises:
         ValueError: If it is another pickle, or a buffer that is made of more than plain numbers.
@@ -180,16 +183,16 @@ def read_sb3_replay(path: Path) -> ReplayArrays:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
         buffer, end = read_inert(data)
-        # Earlier versions of train-sac wrote a line of JSON behind the pickle.
         last_line = bytes(data[end : end + 2**20]).strip()
-        env_id = json.loads(last_line)["env_id"] if last_line else None
+        mark: dict[str, Any] = json.loads(last_line) if last_line else {}
+        env_id = str(mark["env_id"]) if mark else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"damaged, cut short, or no replay buffer ({error})") from error
     state = _state(buffer, "ReplayBuffer")
     if state.get("optimize_memory_usage") is not False:
         raise ValueError("a buffer with optimize_memory_usage lacks the last states of its episodes")
     try:
-        return _replay(state, None if env_id is None else str(env_id))
+        return _replay(state, env_id), mark
     except KeyError as error:
         raise ValueError(f"damaged, or no replay buffer: it has no {error.args[0]}") from error
 

@@ -126,6 +126,11 @@ class RunFolder:
         return self.path / "replay_buffer.safetensors"
 
     @property
+    def pickled_replay_buffer(self) -> Path:
+        """The same in a run that an earlier version began; the next checkpoint takes its place."""
+        return self.path / "replay_buffer.pkl"
+
+    @property
     def evaluations(self) -> Path:
         """Steps, returns and lengths of all evaluations."""
         return self.path / "evaluations.npz"

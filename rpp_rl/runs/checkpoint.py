@@ -27,10 +27,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.plain_tree import pack, unpack
-from rpp_rl.io.replay_file import ReplayArrays, fill, read_replay, replay_arrays, write_replay
+from rpp_rl.io.replay_file import ReplayArrays, fill, read_replay, read_sb3_replay, replay_arrays, write_replay
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.training_state import capture_training
 from rpp_rl.sac import RPPSAC, algorithm_for
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+"""What values make the code raise that are not those of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def save_checkpoint(
     tree, arrays = pack(state)
     replay = replay_arrays(model.replay_buffer, folder.env_id)
     write_replay(folder.replay_buffer, replay, {"mark": mark, "state": tree}, arrays)
+    folder.pickled_replay_buffer.unlink(missing_ok=True)
     return reason
 
 
@@ -144,7 +148,7 @@ class Checkpoint:
     Attributes:
         mark: Which checkpoint it is.
         replay: The transitions.
-        state: What `rpp_rl.runs.training_state` needs.
+        state: What `rpp_rl.runs.training_state` needs; None in runs of the first version, which did not write it.
     """
 
     mark: Mark
@@ -159,20 +163,15 @@ def read_checkpoint(folder: RunFolder) -> Checkpoint:
         UserError: If there is none, it is damaged or of another environment, or its agent is missing or another one.
         OSError: If a file cannot be read.
     """
-    path = folder.replay_buffer
+    path, read = folder.replay_buffer, _read_buffer
+    if not path.exists() and folder.pickled_replay_buffer.exists():
+        path, read = folder.pickled_replay_buffer, _read_pickled_buffer
     if not path.exists():
-        old = path.with_suffix(".pkl")
         raise UserError(
             f"{folder.path} cannot be resumed: it has no {path.name}, because no checkpoint was reached or because "
             "save_replay_buffer is off; start the run anew"
-            + (f" (an earlier version of rpp_rl, which wrote {old.name}, can resume it)" if old.exists() else "")
         )
-    with user_input(ValueError, KeyError, TypeError, AttributeError):
-        replay, more, arrays = read_replay(path)
-    about = f"{path} is damaged or was not written by train-sac"
-    with user_input(ValueError, KeyError, TypeError, AttributeError, about=about):
-        mark = Mark(str(replay.env_id), **more["mark"])
-        state = unpack(more["state"], arrays)
+    mark, replay, state = read(path)
     if mark.env_id != folder.env_id:
         raise UserError(f"{path}: expected a replay buffer of {folder.env_id}, got one of {mark.env_id[:80]}")
     agent = folder.checkpoint(mark.n_steps)
@@ -183,6 +182,19 @@ def read_checkpoint(folder: RunFolder) -> Checkpoint:
     _check_monitors(folder, mark)
     folder.load_evaluations()
     return Checkpoint(mark, replay, state)
+
+
+def _read_buffer(path: Path) -> tuple[Mark, ReplayArrays, Any]:
+    with user_input(*DAMAGE):
+        replay, more, arrays = read_replay(path)
+    with user_input(*DAMAGE, about=f"{path} is damaged or was not written by train-sac"):
+        return Mark(str(replay.env_id), **more["mark"]), replay, unpack(more["state"], arrays)
+
+
+def _read_pickled_buffer(path: Path) -> tuple[Mark, ReplayArrays, None]:
+    with user_input(*DAMAGE, about=f"{path} is damaged or was not written by train-sac"):
+        replay, mark = read_sb3_replay(path)
+        return Mark(**mark), replay, None
 
 
 def saved_steps(path: Path) -> int | None:
@@ -252,7 +264,7 @@ def _check_agent(path: Path) -> None:
         raise UserError(f"{path} is damaged: the checksum of {broken} in it is wrong")
     if not {"data", "policy.pth", "pytorch_variables.pth"} <= set(names):
         raise UserError(f"{path}: expected an agent of train-sac, got a zip file of something else or one cut short")
-    with user_input(ValueError, KeyError, TypeError, AttributeError, about=f"{path}: expected an agent of train-sac"):
+    with user_input(*DAMAGE, about=f"{path}: expected an agent of train-sac"):
         module = json.loads(data)["policy_class"]["__module__"]
     if not str(module).startswith("rpp_rl.sac."):
         raise UserError(f"{path}: expected an agent of train-sac, got one with a policy of {module}")

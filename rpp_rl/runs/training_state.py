@@ -43,7 +43,7 @@ def restore_training(model: RPPSAC, state: Any, envs: VecEnv, seed: int) -> str 
 
     Args:
         model: The agent.
-        state: What was captured.
+        state: What was captured; None if nothing was, and everything that is random begins anew.
         envs: Its environments.
         seed: Seed for the episodes that begin, where the environments cannot continue theirs.
 
@@ -53,6 +53,10 @@ def restore_training(model: RPPSAC, state: Any, envs: VecEnv, seed: int) -> str 
     Raises:
         KeyError, TypeError, ValueError, RuntimeError: If the state is none.
     """
+    if state is None:
+        model.set_random_seed(seed)
+        model._last_obs = None
+        return "an earlier version of rpp_rl did not write where they stood"
     obs = envs.reset()
     reason = str(state["reason"]) if state["envs"] is None else _restore_envs(envs, state["envs"])
     if reason is None:

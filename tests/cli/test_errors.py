@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from agent_payloads import Payload
 from stable_baselines3 import SAC
 
 from rpp_rl.cli.errors import command
@@ -223,8 +224,15 @@ def test_what_is_learnt_cannot_change_in_the_middle_of_a_run(refused, trained):
 def test_a_run_without_a_buffer_cannot_be_resumed(refused, copied):
     copied.replay_buffer.unlink()
     assert "it has no replay_buffer.safetensors" in refused(train_sac, "--resume", copied.path, "-n", "300")
-    copied.replay_buffer.with_suffix(".pkl").touch()
-    assert "an earlier version of rpp_rl" in refused(train_sac, "--resume", copied.path, "-n", "300")
+
+
+def test_a_pickle_in_the_place_of_an_old_buffer_is_not_run(refused, copied, tmp_path):
+    copied.replay_buffer.unlink()
+    for content in (b"", pickle.dumps(Payload(tmp_path / "canary")), b"x"):
+        copied.pickled_replay_buffer.write_bytes(content)
+        line = refused(train_sac, "--resume", copied.path, "-n", "300")
+        assert "replay_buffer.pkl is damaged or was not written by train-sac" in line
+    assert not (tmp_path / "canary").exists()
 
 
 def test_a_complete_run_says_how_to_go_on(refused, copied):

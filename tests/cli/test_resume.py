@@ -1,6 +1,8 @@
 """Runs that stop and go on: by choice, by signal, by being killed, and with a disk that is full."""
 
+import dataclasses
 import errno
+import json
 import os
 import resource
 import shutil
@@ -77,6 +79,24 @@ def test_a_finished_run_can_be_made_longer(copied):
     assert after._n_updates == before._n_updates + 100
     assert sac_config({}, copied.config).n_timesteps == 300
     assert len((copied.settings / "command.txt").read_text().splitlines()) == 2
+
+
+def test_a_run_of_the_first_version_goes_on_with_new_episodes(copied, capsys):
+    """It has a pickled buffer with a line of JSON behind it, and no state of generators and environments."""
+    before, mark = load(copied), read_mark(copied)
+    with copied.pickled_replay_buffer.open("wb") as file:
+        before.save_replay_buffer(file)
+        file.write(b"\n" + json.dumps(dataclasses.asdict(mark)).encode())
+    copied.replay_buffer.unlink()
+    assert main(["--resume", str(copied.path), "-n", "260"]) == 0
+    assert "new episodes begin, because the environment cannot go on with the old ones: an earlier version" in (
+        capsys.readouterr().out
+    )
+    after = load(copied)
+    assert (after.num_timesteps, after._n_updates) == (260, before._n_updates + 60)
+    np.testing.assert_array_equal(after.replay_buffer.observations[:200], before.replay_buffer.observations[:200])
+    assert copied.replay_buffer.exists()
+    assert not copied.pickled_replay_buffer.exists()
 
 
 def test_the_state_of_the_optimisers_goes_on(copied):

@@ -114,14 +114,14 @@ def test_a_pickle_of_sb3_is_read_without_running_it(tmp_path, protocol, n_steps,
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(buffer, protocol=protocol))
     monkeypatch.setattr(pickle, "load", None)
     monkeypatch.setattr(pickle, "Unpickler", None)
-    assert same(read_sb3_replay(tmp_path / "b.pkl"), replay_arrays(buffer, None))
+    assert same(read_sb3_replay(tmp_path / "b.pkl")[0], replay_arrays(buffer, None))
 
 
 def test_numbers_of_the_other_byte_order_and_columns_first_are_read(tmp_path):
     buffer = make_buffer(10)
     buffer.observations = np.asfortranarray(buffer.observations.astype(">f8"))
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(buffer, protocol=5))
-    np.testing.assert_array_equal(read_sb3_replay(tmp_path / "b.pkl").observations, buffer.observations)
+    np.testing.assert_array_equal(read_sb3_replay(tmp_path / "b.pkl")[0].observations, buffer.observations)
 
 
 class Calls:
