@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound="Settings")
 
+REQUIRED: Any = dataclasses.MISSING
+"""The default of a setting that has none."""
+
 MAX_YAML = 2**18
 """Longest YAML text that is read, in characters, and most values that it may stand for."""
 
@@ -29,9 +32,34 @@ MACHINE_SETTINGS = ("log_folder", "tensorboard_log", "device", "num_threads", "s
 """Settings of a run that say nothing about what it learns, only where it runs."""
 
 
-def setting(default: Any, description: str, *, at_least: float | None = None, at_most: float | None = None) -> Any:  # noqa: ANN401
-    """A field with a default, the sentence that documents it, and the range of its values."""
-    metadata = {"description": description, "at_least": at_least, "at_most": at_most}
+def setting(
+    default: Any,  # noqa: ANN401
+    description: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    flag: str | tuple[str, ...] = (),
+    metavar: str = "N",
+) -> Any:  # noqa: ANN401
+    """A field of settings with all that is known about it; config, flag and documentation come from here.
+
+    Args:
+        default: Its value, `REQUIRED` for none.
+        description: The sentence that documents it.
+        at_least: Least value.
+        at_most: Largest value.
+        flag: Names of its own flag, if it has one; every setting can be given by ``-params`` and in a file.
+        metavar: What stands for its value in the help of the flag.
+    """
+    metadata = {
+        "description": description,
+        "at_least": at_least,
+        "at_most": at_most,
+        "flags": (flag,) if isinstance(flag, str) else flag,
+        "metavar": metavar,
+    }
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 

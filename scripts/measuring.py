@@ -23,7 +23,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import envs_reps
 from rpp_rl.io.provenance import git_commit
-from rpp_rl.runs.train_sac import POLICY_SETTINGS
 from rpp_rl.sac import algorithm_for
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import merged_settings
@@ -89,7 +88,7 @@ def make_agent(
         if kind == "rpp_faithful":
             config = merged_settings(SACConfig, {"env": env_id, **networks}, FAITHFUL)
             group, settings = config.group, {**settings, "max_grad_norm": config.max_grad_norm}
-            networks = {name: getattr(config, name) for name in POLICY_SETTINGS}
+            networks = config.policy_kwargs() | {"net_arch": net_arch}
         policy_kwargs = {"spec": envs_reps.load(env_id, group).to_dict(), "net_arch": net_arch, **networks}
         agent = algorithm_for(envs)("RPPPolicy", envs or env_id, policy_kwargs=policy_kwargs, device=device, **settings)
     agent.set_logger(configure(None, []))

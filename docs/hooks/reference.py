@@ -115,7 +115,7 @@ def _settings_page() -> str:
         "",
     ]
     parsers = commands()
-    for kind in _settings_classes(Settings):
+    for kind in dict.fromkeys(_settings_classes(Settings)):
         command = next((name for name in parsers if f"``{name}``" in (inspect.getdoc(kind) or "")), kind.__name__)
         flags = defaultdict(list)
         for action in parsers[command]._actions if command in parsers else ():

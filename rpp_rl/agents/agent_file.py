@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rpp_rl.agents.agent_record import KIND, VERSION, mapping
 from rpp_rl.agents.card import check_card
-from rpp_rl.agents.checked_policy import build_policy, policy_kwargs, space_from_dict, space_to_dict
+from rpp_rl.agents.checked_policy import build_policy, space_from_dict, space_to_dict
 from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.provenance import versions
@@ -36,7 +36,7 @@ def save_agent(agent: TrainedAgent, path: str | Path) -> None:
         "env": {"id": agent.env_id, "kwargs": agent.env_kwargs},
         "observation_space": space_to_dict(agent.observation_space),
         "action_space": space_to_dict(agent.action_space),
-        "policy": policy_kwargs(policy),
+        "policy": policy.network_kwargs,
         "config": agent.config,
         "card": {"versions": versions(), **agent.card},
         "log_ent_coef": agent.log_ent_coef,

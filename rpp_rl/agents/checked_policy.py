@@ -17,22 +17,10 @@ from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.envs.spec_file import MAX_COORDINATES, check_spec_size
 from rpp_rl.nn import of_version
 from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 
-POLICY_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "spec": (dict, type(None)),
-    "mode": str,
-    "policy_only": bool,
-    "hidden": str,
-    "activation": str,
-    "bilinear": bool,
-    "layer_norm": bool,
-    "normalize_obs": bool,
-    "head_scale": (int, float, type(None)),
-    "std": str,
-    "net_arch": (list, dict),
-    "n_critics": int,
-}
-"""The arguments of a policy in a file, with their types; all of them say what the networks are."""
+POLICY_ARGUMENTS = ("spec", *NETWORK_SETTINGS)
+"""The arguments of a policy in a file; all of them say what the networks are."""
 
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 MAX_LAYERS = 32
@@ -54,7 +42,7 @@ def build_policy(
     """A policy with given weights.
 
     Args:
-        kwargs: Arguments of `RPPSACPolicy`, of the types in `POLICY_TYPES`.
+        kwargs: Arguments of `RPPSACPolicy`, those in `POLICY_ARGUMENTS`.
         observation_space: The observation space.
         action_space: The action space.
         weights: The policy's state dict.
@@ -74,12 +62,6 @@ def build_policy(
     policy.load_state_dict(of_version(policy, weights, version))
     policy.set_training_mode(False)
     return policy.to(get_device(device))
-
-
-def policy_kwargs(policy: RPPSACPolicy) -> dict[str, Any]:
-    """The arguments of a policy's networks, as plain values."""
-    arch = {"net_arch": policy.net_arch, "n_critics": policy.critic_kwargs["n_critics"]}
-    return {name: {**policy.rpp_kwargs, **arch}[name] for name in POLICY_TYPES}
 
 
 def _no_schedule(_: float) -> float:
@@ -116,28 +98,38 @@ def space_from_dict(data: Mapping[str, Any]) -> Box:
 
 
 def _check_kwargs(kwargs: Mapping[str, Any]) -> None:
-    if set(kwargs) != set(POLICY_TYPES):
-        wrong = sorted(set(kwargs) ^ set(POLICY_TYPES))
-        raise AgentError(f"expected the policy's settings {', '.join(POLICY_TYPES)}; missing or unknown: {wrong[:5]}")
-    for name, kind in POLICY_TYPES.items():
-        value = kwargs[name]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise AgentError(f"{name}: expected {kind}, got {_short(value)}")
+    if set(kwargs) != set(POLICY_ARGUMENTS):
+        wrong = sorted(set(kwargs) ^ set(POLICY_ARGUMENTS))
+        raise AgentError(
+            f"expected the policy's settings {', '.join(POLICY_ARGUMENTS)}; missing or unknown: {wrong[:5]}"
+        )
+    if not isinstance(kwargs["spec"], dict | None):
+        raise AgentError(f"spec: expected a specification or none, got {_short(kwargs['spec'])}")
+    settings = {name: kwargs[name] for name in NETWORK_SETTINGS}
+    with refusing("the agent's settings make no networks", ValueError, TypeError, ArithmeticError):
+        for arch in _archs(kwargs["net_arch"]):
+            NetworkSettings(**{**settings, "net_arch": arch})
+
+
+def _archs(net_arch: Any) -> Sequence[Any]:  # noqa: ANN401
+    """The widths of actor and critics."""
+    if not isinstance(net_arch, dict):
+        return net_arch, net_arch
+    if set(net_arch) != {"pi", "qf"}:
+        raise AgentError(f"net_arch: expected widths under 'pi' and 'qf', got {sorted(map(str, net_arch))[:5]}")
+    return net_arch["pi"], net_arch["qf"]
 
 
 def _check_sizes(kwargs: Mapping[str, Any], observation_space: Box, action_space: Box, n_stored: int) -> None:
     """Refuse what would take more memory than the weights in the file justify."""
-    arch = kwargs["net_arch"]
-    if isinstance(arch, dict) and set(arch) != {"pi", "qf"}:
-        raise AgentError(f"net_arch: expected widths under 'pi' and 'qf', got {sorted(map(str, arch))[:5]}")
-    widths_pi, widths_qf = (arch["pi"], arch["qf"]) if isinstance(arch, dict) else (arch, arch)
+    widths_pi, widths_qf = _archs(kwargs["net_arch"])
     for widths in (widths_pi, widths_qf):
         if not isinstance(widths, list) or len(widths) > MAX_LAYERS or not all(map(_is_width, widths)):
             raise AgentError(
                 f"net_arch: expected at most {MAX_LAYERS} widths of 1 to {MAX_COORDINATES}, got {_short(widths)}"
             )
     n_critics = kwargs["n_critics"]
-    if not 1 <= n_critics <= MAX_LAYERS:
+    if type(n_critics) is not int or not 1 <= n_critics <= MAX_LAYERS:
         raise AgentError(f"n_critics: expected 1 to {MAX_LAYERS}, got {_short(n_critics)}")
     if kwargs["spec"] is not None:
         _check_spec_sizes(kwargs["spec"])

@@ -18,7 +18,6 @@ import yaml
 
 from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.card import to_markdown
-from rpp_rl.agents.checked_policy import policy_kwargs
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.extras import need
@@ -124,7 +123,7 @@ def _sb3_model(agent: TrainedAgent) -> RPPSAC:
     model = RPPSAC(
         "RPPPolicy",
         env=None,  # pyright: ignore[reportArgumentType]
-        policy_kwargs=policy_kwargs(agent.policy),
+        policy_kwargs=agent.policy.network_kwargs,
         buffer_size=1,
         target_entropy=-float(np.prod(agent.action_space.shape)),
         device="cpu",

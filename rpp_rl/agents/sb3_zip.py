@@ -9,7 +9,6 @@ unpacked to the disk.
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import pickle
@@ -26,10 +25,10 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 
-from rpp_rl.agents.checked_policy import POLICY_TYPES, build_policy, space_from_dict
+from rpp_rl.agents.checked_policy import POLICY_ARGUMENTS, build_policy, space_from_dict
 from rpp_rl.agents.errors import AgentError, refusing
 from rpp_rl.agents.trained_agent import TrainedAgent
-from rpp_rl.sac import RPPSACPolicy
+from rpp_rl.sac.config import NetworkSettings
 
 OWN_MODULE = "rpp_rl.sac.policies"
 MAX_MEMBERS = 100
@@ -37,11 +36,7 @@ MAX_BYTES = 2**29
 """Most bytes that an archive may unpack to."""
 MAX_DATA_BYTES = 2**24
 PICKLE = ":serialized:"
-DEFAULTS = {
-    name: parameter.default
-    for kind in (SACPolicy, RPPSACPolicy)
-    for name, parameter in inspect.signature(kind).parameters.items()
-} | {"net_arch": [256, 256]}
+DEFAULTS = {**NetworkSettings(mode="rpp").policy_kwargs(), "spec": None}
 """What an argument that is not in the file was."""
 HARMLESS = {"use_sde", "optimizer_kwargs", "actor_residual_decay", "critic_residual_decay"}
 """Arguments that change nothing about how the networks act."""
@@ -74,7 +69,7 @@ def read_zip(path: Path, *, trust: bool, device: str) -> TrainedAgent:
         )
     if reason is not None:
         return TrainedAgent(_run_pickles(path, device), env_id=None, env_kwargs={}, config={}, card=card)
-    kwargs = {name: data["policy_kwargs"].get(name, DEFAULTS[name]) for name in POLICY_TYPES}
+    kwargs = {name: data["policy_kwargs"].get(name, DEFAULTS[name]) for name in POLICY_ARGUMENTS}
     with refusing(path, ValueError):
         weights = _tensors(members["policy.pth"], "policy.pth")
         observation_space, action_space = (_space(data, key) for key in ("observation_space", "action_space"))
@@ -118,7 +113,7 @@ def _foreign(data: dict[str, Any]) -> str | None:
         return f"it has a policy of {str(module)[:80]}"
     if not isinstance(kwargs, dict) or PICKLE in kwargs:
         return "the arguments of its policy are pickled"
-    unknown = sorted(set(kwargs) - set(POLICY_TYPES) - HARMLESS)
+    unknown = sorted(set(kwargs) - set(POLICY_ARGUMENTS) - HARMLESS)
     return f"its policy has the argument {unknown[0][:80]}" if unknown else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from stable_baselines3 import SAC
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.sac.policies import SACPolicy
 
 from rpp_rl.agents.acting_network import acting_network
-from rpp_rl.agents.checked_policy import policy_kwargs
 from rpp_rl.agents.errors import AgentError
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import merge
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
 from rpp_rl.sac.config import sac_config
 
-OF_ANOTHER_RUN = ("env", "seed", "device", "tensorboard_log")
-"""Settings that are not those of a training with other environments on another machine."""
+OF_ANOTHER_RUN = ("seed", "device")
+"""Settings of the agent that are not those of a training with other environments on another machine."""
 
 
 class TrainedAgent:
@@ -130,10 +127,10 @@ class TrainedAgent:
         """
         if not isinstance(self.policy, RPPSACPolicy):
             raise AgentError(f"{self!r}: only agents of this package can be trained further")
-        names = {*inspect.signature(RPPSAC).parameters, *inspect.signature(SAC).parameters}
-        config = sac_config(self.config).to_dict() if self.config else {}
-        own = {name: value for name, value in config.items() if name in names and name not in OF_ANOTHER_RUN}
-        networks = policy_kwargs(self.policy)
+        own = sac_config(self.config).agent_kwargs() if self.config else {}
+        for name in OF_ANOTHER_RUN:
+            own.pop(name, None)
+        networks = self.policy.network_kwargs
         if "optimizer_betas" in self.config:
             networks["optimizer_kwargs"] = {"betas": list(self.config["optimizer_betas"])}
         agent = RPPSAC("RPPPolicy", env, **{**own, "policy_kwargs": networks, **settings})

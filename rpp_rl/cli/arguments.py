@@ -1,13 +1,13 @@
 """The flags of ``train-sac``, and what those of all trainings have in common.
 
-Names follow rl-baselines3-zoo, texts come from the settings they override.
+They are made from the settings that they override; the names follow rl-baselines3-zoo.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rpp_rl._version import __version__
 from rpp_rl.io.border import UserError, user_input
@@ -15,44 +15,6 @@ from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Kind, Settings, merged_settings, parse_yaml
 from rpp_rl.shipped_configs import config_file, shipped
-
-FLAGS = {
-    "env": ("--env",),
-    "policy_only": ("--policy-only",),
-    "group": ("--group",),
-    "augment": ("--augment",),
-    "mirror_loss": ("--mirror-loss",),
-    "spec": ("--spec",),
-    "env_kwargs": ("--env-kwargs",),
-    "n_timesteps": ("-n", "--n-timesteps"),
-    "seed": ("--seed",),
-    "device": ("--device",),
-    "num_threads": ("--num-threads",),
-    "strict_float32": ("--strict-float32",),
-    "compile": ("--compile",),
-    "n_envs": ("--num-envs",),
-    "vec_env": ("--vec-env",),
-    "log_folder": ("-f", "--log-folder"),
-    "tensorboard_log": ("-tb", "--tensorboard-log"),
-    "eval_freq": ("--eval-freq",),
-    "eval_episodes": ("--eval-episodes",),
-    "n_eval_envs": ("--n-eval-envs",),
-    "save_freq": ("--save-freq",),
-    "save_replay_buffer": ("--save-replay-buffer",),
-}
-TEXT = {
-    "env": "ID",
-    "group": "NAME",
-    "buffer": "FILE",
-    "test_buffer": "FILE",
-    "spec": "FILE",
-    "device": "DEVICE",
-    "vec_env": "{dummy,subproc}",
-    "log_folder": "FOLDER",
-    "tensorboard_log": "FOLDER",
-}
-SWITCHES = {"policy_only", "augment", "strict_float32", "compile", "save_replay_buffer", "equal_parameters"}
-MAPPINGS = {"env_kwargs"}
 
 RESUMABLE = {"n_timesteps", "device", "compile", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
 """What may differ when a run goes on: how far, where and how it is watched, but not what is learnt."""
@@ -127,7 +89,7 @@ def train_sac_parser() -> argparse.ArgumentParser:
         "(--emlp), or without it (--mlp).",
         epilog="A setting given as a flag beats the one in the file, which beats the default.",
     )
-    add_settings(parser, SACConfig, FLAGS)
+    add_settings(parser, SACConfig)
     parser.add_argument(
         "--resume-agent",
         metavar="AGENT",
@@ -142,13 +104,12 @@ def train_sac_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: Mapping[str, Sequence[str]]) -> None:
+def add_settings(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     """Let a training take settings: some by flags of their own, all by ``-params`` and from a file; or a run to resume.
 
     Args:
         parser: The command's.
         kind: Which settings.
-        flags: For some of them the names of their flags.
     """
     modes = parser.add_mutually_exclusive_group()
     for mode, text in (
@@ -159,9 +120,10 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: M
         modes.add_argument(
             f"--{mode}", dest="mode", action="store_const", const=mode, default=argparse.SUPPRESS, help=text
         )
+    hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        if field.name in flags:
-            _add_flag(parser, field, flags[field.name])
+        if field.metadata["flags"]:
+            _add_flag(parser, field, hints[field.name])
     names = ", ".join(shipped(kind.config_folder))
     help_text = f"settings that come with the package ({names}), or a YAML file" if names else "YAML file of settings"
     parser.add_argument("-conf", "--conf-file", metavar="NAME", help=help_text)
@@ -179,19 +141,21 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], flags: M
     parser.add_argument("--version", action="version", version=f"rpp_rl {__version__}")
 
 
-def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, names: Sequence[str]) -> None:
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any) -> None:  # noqa: ANN401
+    """A flag that takes what a setting of this type takes."""
     text = field.metadata["description"].replace("%", "%%")
     if field.default not in (dataclasses.MISSING, None):
         text += f" (default: {field.default})"
     options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
-    if field.name in SWITCHES:
+    if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
-    elif field.name in MAPPINGS:
+    elif get_origin(kind) is dict:
         options |= {"action": KeyValues, "nargs": "+", "metavar": "KEY:VALUE"}
     else:
-        is_text = field.name in TEXT
-        options |= {"type": str if is_text else yaml_value, "metavar": TEXT[field.name] if is_text else "N"}
-    parser.add_argument(*names, **options)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        options |= {"metavar": f"{{{','.join(choices)}}}" if choices else field.metadata["metavar"]}
+        options["type"] = str if choices or kind in (str, str | None) else yaml_value
+    parser.add_argument(*field.metadata["flags"], **options)
 
 
 def flags_from(args: argparse.Namespace, kind: type[Settings]) -> dict[str, object]:

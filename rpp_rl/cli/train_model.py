@@ -10,23 +10,6 @@ from rpp_rl.cli.errors import command
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.run_folder import RunFolder
 
-FLAGS = {
-    "env": ("--env",),
-    "buffer": ("--buffer",),
-    "test_buffer": ("--test-buffer",),
-    "group": ("--group",),
-    "spec": ("--spec",),
-    "equal_parameters": ("--equal-parameters",),
-    "ensemble": ("--ensemble",),
-    "n_epochs": ("--epochs",),
-    "seed": ("--seed",),
-    "device": ("--device",),
-    "num_threads": ("--num-threads",),
-    "strict_float32": ("--strict-float32",),
-    "log_folder": ("-f", "--log-folder"),
-    "tensorboard_log": ("-tb", "--tensorboard-log"),
-    "save_freq": ("--save-freq",),
-}
 RESUMABLE = {"buffer", "test_buffer", "device", "num_threads", "save_freq"}
 """What may differ when a run goes on: where its data are and where it runs."""
 
@@ -55,5 +38,5 @@ def _parser() -> argparse.ArgumentParser:
         "robot as a soft prior (--rpp), as a law (--emlp), or without it (--mlp).",
         epilog="A setting given as a flag beats the one in the file, which beats the default.",
     )
-    add_settings(parser, ModelConfig, FLAGS)
+    add_settings(parser, ModelConfig)
     return parser

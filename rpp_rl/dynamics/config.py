@@ -1,10 +1,9 @@
 """The settings of ``train-model``."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from rpp_rl.settings import Settings, setting
+from rpp_rl.settings import REQUIRED, Settings, setting
 
 METHODS = {"rpp": "rpp_model", "emlp": "emlp_model", "mlp": "mlp_model"}
 
@@ -22,20 +21,30 @@ class ModelConfig(Settings):
 
     config_folder: ClassVar[str] = "model"
 
-    env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
+    env: str = setting(REQUIRED, "Gymnasium's id of the environment", flag="--env", metavar="ID")
     buffer: str | None = setting(
         None,
         "transitions to learn from: a replay buffer of train-sac (.pkl; only from people you trust), episodes (.npz) "
         "or minari:ID",
+        flag="--buffer",
+        metavar="FILE",
     )
     test_buffer: str | None = setting(
-        None, "trajectories to test with, in the same formats; absent to hold out whole episodes of the buffer"
+        None,
+        "trajectories to test with, in the same formats; absent to hold out whole episodes of the buffer",
+        flag="--test-buffer",
+        metavar="FILE",
     )
     mode: Literal["mlp", "rpp", "emlp"] = setting("mlp", "plain network, symmetry as a soft prior, or as a law")
     group: str | None = setting(
-        None, "symmetry group, one of the variants of the environment's specification; absent for the largest one"
+        None,
+        "symmetry group, one of the variants of the environment's specification; absent for the largest one",
+        flag="--group",
+        metavar="NAME",
     )
-    spec: str | None = setting(None, "file of a specification, written by derive-spec, for a robot of your own")
+    spec: str | None = setting(
+        None, "file of a specification, written by derive-spec, for a robot of your own", flag="--spec", metavar="FILE"
+    )
 
     n_chunks: int = setting(5000, "chunks to learn from; fewer if the buffer holds fewer", at_least=1)
     chunk_length: int = setting(10, "steps of a chunk, and of the rollouts whose error is minimised", at_least=1)
@@ -54,27 +63,45 @@ class ModelConfig(Settings):
         at_least=0,
     )
 
-    n_epochs: int = setting(500, "passes through the chunks", at_least=1)
+    n_epochs: int = setting(500, "passes through the chunks", at_least=1, flag="--epochs")
     patience: int | None = setting(
         None, "end after so many epochs without a better loss on the validation chunks; absent for never", at_least=1
     )
     seed: int | None = setting(
-        None, "seed of weights and order of chunks; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
+        None,
+        "seed of weights and order of chunks; drawn and recorded when absent",
+        at_least=0,
+        at_most=2**32 - 1,
+        flag="--seed",
     )
-    device: str = setting("auto", "device of the model: auto, cpu, cuda, cuda:1, ...")
-    num_threads: int = setting(1, "threads of torch on the CPU", at_least=1)
-    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
-    log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
+    device: str = setting(
+        "auto", "device of the model: auto, cpu, cuda, cuda:1, ...", flag="--device", metavar="DEVICE"
+    )
+    num_threads: int = setting(1, "threads of torch on the CPU", at_least=1, flag="--num-threads")
+    strict_float32: bool = setting(
+        False, "never choose a faster library for products of matrices by measuring", flag="--strict-float32"
+    )
+    log_folder: str = setting(
+        "logs",
+        "folder of all runs; a run gets {algo}/{env}_{number} in it",
+        flag=("-f", "--log-folder"),
+        metavar="FOLDER",
+    )
     tensorboard_log: str | None = setting(
-        None, "folder for TensorBoard, 'off' for none; by default the folder of the run"
+        None,
+        "folder for TensorBoard, 'off' for none; by default the folder of the run",
+        flag=("-tb", "--tensorboard-log"),
+        metavar="FOLDER",
     )
-    save_freq: int = setting(25, "epochs between two checkpoints", at_least=1)
+    save_freq: int = setting(25, "epochs between two checkpoints", at_least=1, flag="--save-freq")
 
     batch_size: int = setting(500, "chunks per update", at_least=1)
     learning_rate: float = setting(1e-2, "step size of Adam, which falls to zero along half a cosine", at_least=0)
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
     equal_parameters: bool = setting(
-        False, "choose widths for which both pathways together have as many parameters as --mlp has with net_arch"
+        False,
+        "choose widths for which both pathways together have as many parameters as --mlp has with net_arch",
+        flag="--equal-parameters",
     )
     hidden: str | None = setting(
         None, "hidden representation: regular, uniform or an expression; absent for uniform if the group is infinite"
@@ -83,7 +110,9 @@ class ModelConfig(Settings):
     head: Literal["deterministic", "gaussian"] = setting(
         "deterministic", "predict a state, or a state and its standard deviation"
     )
-    ensemble: int | None = setting(None, "number of models trained together; absent for a single one", at_least=1)
+    ensemble: int | None = setting(
+        None, "number of models trained together; absent for a single one", at_least=1, flag="--ensemble"
+    )
     layer_norm: bool = setting(False, "equivariant layer norm in the hidden layers")
     inner_residual: bool = setting(
         True,

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from rpp_rl.agents import TrainedAgent
-from rpp_rl.agents.checked_policy import POLICY_TYPES, policy_kwargs
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.runs.environments import environment_of
 from rpp_rl.sac import RPPSACPolicy
-from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.sac.config import NETWORK_SETTINGS, SACConfig, sac_config
 from rpp_rl.settings import MACHINE_SETTINGS
 
 OF_THE_RUN = {"n_timesteps", "seed", *MACHINE_SETTINGS}
 """Settings that an agent does not bring along from the run it comes from."""
-OF_THE_NETWORKS = {"group", "spec", *POLICY_TYPES}
+OF_THE_NETWORKS = {"group", "spec", *NETWORK_SETTINGS}
 """Settings that cannot change, because the agent has its networks already."""
 
 
@@ -52,7 +51,7 @@ def _require_networks(agent: TrainedAgent, config: SACConfig) -> None:
     if not isinstance(agent.policy, RPPSACPolicy):
         raise UserError(f"{agent.path}: only agents of this package can be trained further")
     settings = config.to_dict()
-    for name, value in policy_kwargs(agent.policy).items():
+    for name, value in agent.policy.network_kwargs.items():
         if name != "spec" and settings[name] != value:
             raise UserError(
                 f"{agent.path}: its settings say {name}={settings[name]!r}, but its networks have {value!r}"

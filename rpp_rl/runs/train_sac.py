@@ -26,17 +26,6 @@ from rpp_rl.runs.training_state import restore_training
 from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
 from rpp_rl.sac.config import SACConfig
 
-POLICY_SETTINGS = (
-    "mode", "policy_only", "n_critics", "activation", "hidden", "bilinear", "layer_norm", "normalize_obs", "head_scale",
-    "std",
-)  # fmt: skip
-AGENT_SETTINGS = (
-    "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps",
-    "ent_coef", "target_entropy", "policy_delay", "scale_rewards", "augment", "mirror_loss", "max_grad_norm",
-    "actor_residual_decay", "critic_residual_decay", "actor_equiv_var", "actor_residual_var", "critic_equiv_var",
-    "critic_residual_var", "prior_n_data", "seed", "device", "compile",
-)  # fmt: skip
-
 N_CHECKED = 20
 """States in which a specification is measured that was not measured in the environment of the training."""
 RESUMPTION = 2
@@ -135,7 +124,7 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
         ValueError: If a setting does not fit the specification.
         MemoryError: If the replay buffer does not fit into the memory.
     """
-    settings = {name: getattr(config, name) for name in AGENT_SETTINGS}
+    settings = config.agent_kwargs()
     # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
     settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
     return algorithm_for(envs)(
@@ -143,9 +132,8 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
         envs,
         policy_kwargs={
             "spec": None if spec is None else spec.to_dict(),
-            "net_arch": list(config.net_arch),
             "optimizer_kwargs": {"betas": list(config.optimizer_betas)},
-            **{name: getattr(config, name) for name in POLICY_SETTINGS},
+            **config.policy_kwargs(),
         },
         **settings,
     )

@@ -51,7 +51,7 @@ class SymmetryCallback(BaseCallback):
         ):
             equiv, residual = pathway_norms(module)
             self.logger.record(f"rpp/{name}_residual_ratio", residual / max(np.hypot(equiv, residual), 1e-12))
-            self.logger.record(f"rpp/{name}_residual_decay", policy.rpp_kwargs[f"{name}_residual_decay"] or 0.0)
+            self.logger.record(f"rpp/{name}_residual_decay", policy.residual_decay[name] or 0.0)
             energy = float(prior.energy(module).detach()) / agent.n_prior_data
             self.logger.record(f"rpp/{name}_prior_energy", energy)
         spec = policy.symmetry

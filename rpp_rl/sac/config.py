@@ -5,54 +5,68 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from rpp_rl.settings import Settings, merged_settings, setting
+from rpp_rl.settings import REQUIRED, Settings, merged_settings, setting
 
 METHODS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
 
 
 @dataclass(frozen=True)
-class SACConfig(Settings):
-    """Everything that decides a run of ``train-sac``: an environment, a symmetry, and numbers.
+class NetworkSettings(Settings):
+    """What the networks of an agent are, beside the symmetry itself.
+
+    Declared here once: settings and flags of ``train-sac``, arguments of `rpp_rl.sac.RPPSACPolicy`, what a saved agent
+    says of its networks, and the documentation are made from these fields.
 
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
 
-    config_folder: ClassVar[str] = "sac"
-
-    env: str = dataclasses.field(metadata={"description": "Gymnasium's id of the environment"})
     mode: Literal["mlp", "rpp", "emlp"] = setting(
         "mlp", "plain networks, symmetry as a soft prior, or symmetry as a law"
     )
-    policy_only: bool = setting(False, "let the symmetry act on the policy and leave the critic plain")
-    group: str | None = setting(None, "symmetry group, one of the variants of the environment's specification")
-    spec: str | None = setting(None, "file of a specification, written by derive-spec, for a robot of your own")
-    env_kwargs: dict[str, object] = dataclasses.field(
-        default_factory=dict, metadata={"description": "arguments of the environment"}
+    policy_only: bool = setting(
+        False, "let the symmetry act on the policy and leave the critic plain", flag="--policy-only"
     )
+    net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
+    n_critics: int = setting(2, "critics, of which the lowest value counts", at_least=1)
+    activation: Literal["relu", "silu", "tanh"] = setting("relu", "nonlinearity of the hidden layers")
+    hidden: str = setting("regular", "hidden representation: regular, uniform, or an expression like 136*R + 30*V")
+    bilinear: bool = setting(False, "add the paper's bilinear layer")
+    layer_norm: bool = setting(False, "equivariant layer norm in the critics")
+    normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
+    head_scale: float | None = setting(None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0)
+    std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
 
-    n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1)
+    def policy_kwargs(self) -> dict[str, Any]:
+        """Plain values, as arguments of `rpp_rl.sac.RPPSACPolicy`."""
+        return _of_kind(self, NetworkSettings)
+
+
+NETWORK_SETTINGS = tuple(field.name for field in dataclasses.fields(NetworkSettings))
+"""The names of `NetworkSettings`."""
+
+
+@dataclass(frozen=True)
+class AgentSettings(Settings):
+    """How an agent learns, beside its networks: arguments of `rpp_rl.sac.RPPSAC`, which says more about them.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
     seed: int | None = setting(
-        None, "seed of every random number; drawn and recorded when absent", at_least=0, at_most=2**32 - 1
+        None,
+        "seed of every random number; drawn and recorded when absent",
+        at_least=0,
+        at_most=2**32 - 1,
+        flag="--seed",
     )
-    device: str = setting("auto", "device of the networks: auto, cpu, cuda, cuda:1, ...")
-    num_threads: int = setting(1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1)
-    strict_float32: bool = setting(False, "never choose a faster library for products of matrices by measuring")
-    compile: bool = setting(True, "capture the updates as one graph where the networks are on a GPU")
-    n_envs: int = setting(1, "environments that are stepped side by side", at_least=1)
-    vec_env: Literal["dummy", "subproc"] = setting("subproc", "step several environments here, or in one process each")
-
-    log_folder: str = setting("logs", "folder of all runs; a run gets {algo}/{env}_{number} in it")
-    tensorboard_log: str | None = setting(
-        None, "folder for TensorBoard, 'off' for none; by default the folder of the run"
+    device: str = setting(
+        "auto", "device of the networks: auto, cpu, cuda, cuda:1, ...", flag="--device", metavar="DEVICE"
     )
-    eval_freq: int = setting(10_000, "evaluate every so many steps", at_least=1)
-    eval_episodes: int = setting(10, "episodes per evaluation, with the deterministic policy", at_least=1)
-    n_eval_envs: int = setting(1, "environments used for an evaluation", at_least=1)
-    save_freq: int = setting(25_000, "write a checkpoint every so many steps", at_least=1)
-    save_replay_buffer: bool = setting(True, "keep the replay buffer with the newest checkpoint; needed to resume")
+    compile: bool = setting(True, "capture the updates as one graph where the networks are on a GPU", flag="--compile")
 
     learning_rate: float = setting(3e-4, "step size of all optimisers", at_least=0)
     buffer_size: int = setting(1_000_000, "transitions in the replay buffer", at_least=1)
@@ -68,22 +82,15 @@ class SACConfig(Settings):
     )
     policy_delay: int = setting(1, "updates of the critics for one of the policy", at_least=1)
     scale_rewards: bool = setting(False, "divide rewards by the running scale of the returns")
-    augment: bool = setting(False, "move every sampled transition by a random element of the group")
+    augment: bool = setting(False, "move every sampled transition by a random element of the group", flag="--augment")
     mirror_loss: float = setting(
-        0.0, "weight of the squared difference between actions for mirrored states and mirrored actions", at_least=0
+        0.0,
+        "weight of the squared difference between actions for mirrored states and mirrored actions",
+        at_least=0,
+        flag="--mirror-loss",
     )
     max_grad_norm: float | None = setting(None, "largest norm of a loss's gradient; absent for no clipping", at_least=0)
-    optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
 
-    net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)
-    n_critics: int = setting(2, "critics, of which the lowest value counts", at_least=1)
-    activation: Literal["relu", "silu", "tanh"] = setting("relu", "nonlinearity of the hidden layers")
-    hidden: str = setting("regular", "hidden representation: regular, uniform, or an expression like 136*R + 30*V")
-    bilinear: bool = setting(False, "add the paper's bilinear layer")
-    layer_norm: bool = setting(False, "equivariant layer norm in the critics")
-    normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
-    head_scale: float | None = setting(None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0)
-    std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
     actor_residual_decay: float | Literal["auto"] | None = setting(
         "auto",
         "decay of the actor's residual pathway relative to the learning rate; 'auto' for one that trusts the symmetry "
@@ -102,6 +109,75 @@ class SACConfig(Settings):
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )
+
+    def agent_kwargs(self) -> dict[str, Any]:
+        """Plain values, as arguments of `rpp_rl.sac.RPPSAC`."""
+        return _of_kind(self, AgentSettings)
+
+
+@dataclass(frozen=True)
+class RunSettings(Settings):
+    """What an agent learns in, how long, and what is recorded of it.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    env: str = setting(REQUIRED, "Gymnasium's id of the environment", flag="--env", metavar="ID")
+    group: str | None = setting(
+        None, "symmetry group, one of the variants of the environment's specification", flag="--group", metavar="NAME"
+    )
+    spec: str | None = setting(
+        None, "file of a specification, written by derive-spec, for a robot of your own", flag="--spec", metavar="FILE"
+    )
+    env_kwargs: dict[str, object] = setting({}, "arguments of the environment", flag="--env-kwargs")  # noqa: RUF009
+
+    n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1, flag=("-n", "--n-timesteps"))
+    num_threads: int = setting(
+        1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1, flag="--num-threads"
+    )
+    strict_float32: bool = setting(
+        False, "never choose a faster library for products of matrices by measuring", flag="--strict-float32"
+    )
+    n_envs: int = setting(1, "environments that are stepped side by side", at_least=1, flag="--num-envs")
+    vec_env: Literal["dummy", "subproc"] = setting(
+        "subproc", "step several environments here, or in one process each", flag="--vec-env"
+    )
+
+    log_folder: str = setting(
+        "logs",
+        "folder of all runs; a run gets {algo}/{env}_{number} in it",
+        flag=("-f", "--log-folder"),
+        metavar="FOLDER",
+    )
+    tensorboard_log: str | None = setting(
+        None,
+        "folder for TensorBoard, 'off' for none; by default the folder of the run",
+        flag=("-tb", "--tensorboard-log"),
+        metavar="FOLDER",
+    )
+    eval_freq: int = setting(10_000, "evaluate every so many steps", at_least=1, flag="--eval-freq")
+    eval_episodes: int = setting(
+        10, "episodes per evaluation, with the deterministic policy", at_least=1, flag="--eval-episodes"
+    )
+    n_eval_envs: int = setting(1, "environments used for an evaluation", at_least=1, flag="--n-eval-envs")
+    save_freq: int = setting(25_000, "write a checkpoint every so many steps", at_least=1, flag="--save-freq")
+    save_replay_buffer: bool = setting(
+        True, "keep the replay buffer with the newest checkpoint; needed to resume", flag="--save-replay-buffer"
+    )
+
+
+@dataclass(frozen=True)
+class SACConfig(NetworkSettings, AgentSettings, RunSettings):
+    """Everything that decides a run of ``train-sac``: an environment, a symmetry, and numbers.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    config_folder: ClassVar[str] = "sac"
+
+    optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
         for name in ("actor_residual_var", "critic_residual_var"):
@@ -127,3 +203,9 @@ class SACConfig(Settings):
 def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConfig:
     """`merged_settings` of a run of ``train-sac``."""
     return merged_settings(SACConfig, flags, path)
+
+
+def _of_kind(config: Settings, kind: type[Settings]) -> dict[str, Any]:
+    """The part of settings that a base class of theirs declares."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in config.to_dict().items() if name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +14,14 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
-from rpp_rl.nn import RPPEMLP, Mode, RPPLinear, hidden_rep, trunk
+from rpp_rl.nn import RPPEMLP, RPPLinear, hidden_rep, trunk
 from rpp_rl.nn.log_std import Std, log_std_of
+from rpp_rl.sac.config import NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.symmetry import Rep, trivial
+
+DEFAULT_HEAD_SCALE = 0.01
+"""Factor on the fresh last layer of an actor; Stable-Baselines3's is 1."""
 
 
 class RPPActor(Actor):
@@ -33,14 +36,9 @@ class RPPActor(Actor):
         action_space: spaces.Box,
         *,
         features_extractor: RPPFeatures,
-        net_arch: Sequence[int],
         obs_rep: Rep,
         action_rep: Rep,
-        hidden: str,
-        mode: Mode,
-        head_scale: float,
-        std: Std,
-        options: Mapping[str, Any],
+        settings: NetworkSettings,
     ) -> None:
         # SB3's Actor.__init__ would build plain networks only to throw them away, and draw random numbers for them.
         BasePolicy.__init__(
@@ -52,23 +50,17 @@ class RPPActor(Actor):
             squash_output=True,
         )
         self.use_sde = False
-        self._arguments: dict[str, Any] = {
-            "net_arch": list(net_arch),
-            "obs_rep": obs_rep,
-            "action_rep": action_rep,
-            "hidden": hidden,
-            "mode": mode,
-            "head_scale": head_scale,
-            "std": std,
-            "options": dict(options),
-        }
-        self.std: Std = std
+        self._arguments = {"obs_rep": obs_rep, "action_rep": action_rep, "settings": settings}
+        self.std: Std = settings.std
         self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
-        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
+        reps = [hidden_rep(obs_rep.group, width, settings.hidden) for width in settings.net_arch]
         last = reps[-1] if reps else obs_rep
-        self.latent_pi = trunk(obs_rep, reps, mode=mode, **options)
-        self.mu = RPPLinear(last, action_rep, mode=mode)
-        self.log_std = RPPLinear(last, action_rep.abs(), mode=mode)
+        self.latent_pi = trunk(
+            obs_rep, reps, mode=settings.mode, activation=settings.activation, bilinear=settings.bilinear
+        )
+        self.mu = RPPLinear(last, action_rep, mode=settings.mode)
+        self.log_std = RPPLinear(last, action_rep.abs(), mode=settings.mode)
+        head_scale = DEFAULT_HEAD_SCALE if settings.head_scale is None else settings.head_scale
         with torch.no_grad():
             for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
                 parameter.mul_(head_scale)
@@ -105,39 +97,25 @@ class RPPCritic(ContinuousCritic):
         action_space: spaces.Box,
         *,
         features_extractor: RPPFeatures,
-        net_arch: Sequence[int],
         obs_rep: Rep,
         action_rep: Rep,
-        hidden: str,
-        mode: Mode,
-        n_critics: int,
-        layer_norm: bool,
-        options: Mapping[str, Any],
+        settings: NetworkSettings,
     ) -> None:
         BaseModel.__init__(
             self, observation_space, action_space, features_extractor=features_extractor, normalize_images=False
         )
         self.share_features_extractor = False
-        self.n_critics = n_critics
-        self._arguments: dict[str, Any] = {
-            "net_arch": list(net_arch),
-            "obs_rep": obs_rep,
-            "action_rep": action_rep,
-            "hidden": hidden,
-            "mode": mode,
-            "n_critics": n_critics,
-            "layer_norm": layer_norm,
-            "options": dict(options),
-        }
-        reps = [hidden_rep(obs_rep.group, width, hidden) for width in net_arch]
+        self.n_critics = settings.n_critics
+        self._arguments = {"obs_rep": obs_rep, "action_rep": action_rep, "settings": settings}
         self.q_ensemble = RPPEMLP(
             obs_rep + action_rep,
             trivial(obs_rep.group),
-            reps,
-            mode=mode,
-            layer_norm=layer_norm,
-            ensemble=n_critics,
-            **options,
+            [hidden_rep(obs_rep.group, width, settings.hidden) for width in settings.net_arch],
+            mode=settings.mode,
+            activation=settings.activation,
+            bilinear=settings.bilinear,
+            layer_norm=settings.layer_norm,
+            ensemble=settings.n_critics,
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

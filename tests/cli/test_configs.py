@@ -8,13 +8,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from stable_baselines3 import SAC
 
 from rpp_rl.cli import run_experiment, train_sac
 from rpp_rl.experiments.plan import PlanError, read_plan
 from rpp_rl.runs.environments import make_vec_env, specification
-from rpp_rl.runs.train_sac import AGENT_SETTINGS, POLICY_SETTINGS, build_agent
-from rpp_rl.sac import RPPSAC, RPPSACPolicy
-from rpp_rl.sac.config import SACConfig, sac_config
+from rpp_rl.runs.train_sac import build_agent
+from rpp_rl.sac import RPPSAC
+from rpp_rl.sac.config import AgentSettings, NetworkSettings, RunSettings, SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 from rpp_rl.shipped_configs import config_file
 
@@ -50,25 +51,33 @@ def test_an_agent_can_be_built_from_every_section(path, env_id):
         assert model.target_entropy == config.target_entropy
 
 
-@pytest.mark.parametrize(("kind", "names"), [(RPPSAC, AGENT_SETTINGS), (RPPSACPolicy, POLICY_SETTINGS)])
-def test_the_defaults_are_those_of_the_library(kind, names):
-    config = SACConfig(env="Ant-v4")
-    defaults = {name: p.default for name, p in inspect.signature(kind.__init__).parameters.items()}
-    shared = [name for name in names if name in defaults and name != "mode"]
-    assert len(shared) >= 5
-    assert {name: getattr(config, name) for name in shared} == {name: defaults[name] for name in shared}
+def test_the_defaults_are_those_of_the_library():
+    own = AgentSettings().agent_kwargs()
+    defaults = {name: parameter.default for name, parameter in inspect.signature(RPPSAC.__init__).parameters.items()}
+    shared = own.keys() & defaults.keys()
+    assert len(shared) >= 10
+    assert {name: own[name] for name in shared} == {name: defaults[name] for name in shared}
+    assert own.keys() <= {*defaults, *inspect.signature(SAC.__init__).parameters}, "all are arguments of the agent"
 
 
-def test_every_setting_of_the_agent_reaches_it():
-    """A setting in neither list, and read nowhere else, would have no effect."""
-    source = inspect.getsource(inspect.getmodule(build_agent))
-    elsewhere = inspect.getsource(inspect.getmodule(specification)) + source
-    unused = [
-        name
-        for name in (field.name for field in dataclasses.fields(SACConfig))
-        if name not in (*AGENT_SETTINGS, *POLICY_SETTINGS) and f"config.{name}" not in elsewhere
-    ]
-    assert unused == []
+def test_every_setting_of_the_networks_reaches_them():
+    """Through the settings of a run, and no other way; the mode alone has another default in a policy."""
+    changed = {
+        "mode": "emlp", "policy_only": True, "net_arch": [16, 16], "n_critics": 3, "activation": "tanh",
+        "hidden": "8*R + 4*V", "bilinear": True, "layer_norm": True, "normalize_obs": True, "head_scale": 0.5,
+        "std": "softplus",
+    }  # fmt: skip
+    assert changed.keys() == NetworkSettings().policy_kwargs().keys()
+    config = SACConfig(env="Walker2d-v5", **changed)
+    envs = make_vec_env("Walker2d-v5", {}, n_envs=1, seed=0)
+    made = build_agent(config, specification(config, envs), envs).policy.network_kwargs
+    assert {name: made[name] for name in changed} == changed
+
+
+def test_every_setting_of_a_run_is_read():
+    source = inspect.getsource(inspect.getmodule(build_agent)) + inspect.getsource(inspect.getmodule(specification))
+    names = {field.name for field in dataclasses.fields(RunSettings)} | {"optimizer_betas"}
+    assert [name for name in names if f"config.{name}" not in source] == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import envs_reps
 from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.nn import RPPLinear, merge
 from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors, critic_equivariance_errors
+from rpp_rl.sac.config import NETWORK_SETTINGS
 
 SPECS = [("Ant-v4", None), ("Ant-v5", None), ("Ant-v4", "Z4"), ("Walker2d-v5", None), ("Walker2d-v4", None)]
 
@@ -155,7 +156,18 @@ def test_networks_of_a_large_robot_are_built_in_less_than_a_second():
 
 def test_policy_arguments_are_json():
     policy, _ = make_policy("Ant-v4")
-    assert json.loads(json.dumps(policy.rpp_kwargs)) == policy.rpp_kwargs
+    assert json.loads(json.dumps(policy.network_kwargs)) == policy.network_kwargs
+
+
+@pytest.mark.parametrize("net_arch", [[16], {"pi": [16], "qf": [24, 24]}], ids=str)
+def test_a_policy_says_by_which_arguments_its_networks_are_made(net_arch):
+    given = {"mode": "emlp", "layer_norm": True, "n_critics": 3, "net_arch": net_arch, "std": "softplus"}
+    policy, _ = make_policy("Walker2d-v5", **given)
+    assert {name: policy.network_kwargs[name] for name in given} == given
+    again = RPPSACPolicy(policy.observation_space, policy.action_space, lambda _: 3e-4, **policy.network_kwargs)
+    again.load_state_dict(policy.state_dict())
+    assert again.network_kwargs == policy.network_kwargs
+    assert policy.network_kwargs.keys() == {"spec", *NETWORK_SETTINGS}
 
 
 def test_observations_are_acted_on_as_the_environment_gives_them(rng):
@@ -169,12 +181,13 @@ def test_observations_are_acted_on_as_the_environment_gives_them(rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "soft"}, "mode must be one of"),
+        ({"mode": "soft"}, "mode: expected 'mlp' or 'rpp' or 'emlp'"),
         ({"spec": None}, "needs policy_kwargs"),
-        ({"std": "tanh"}, "std must be"),
+        ({"std": "tanh"}, "std: expected"),
         ({"use_sde": True}, "use_sde"),
         ({"activation_fn": torch.nn.ELU}, "have no activation_fn"),
-        ({"activation": "gelu"}, "activation must be one of"),
+        ({"activation": "gelu"}, "activation: expected"),
+        ({"n_critics": 0}, "n_critics: expected at least 1"),
         ({"hidden": "5*V"}, "expected 64"),
         ({"net_arch": [4]}, "more than 4"),
     ],
