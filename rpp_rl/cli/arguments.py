@@ -206,6 +206,13 @@ def add_env_kwargs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Let a command run the pickle that a replay buffer of a class of one's own is."""
+    parser.add_argument(
+        "--trust", action="store_true", help="run the pickled code in a replay buffer (.pkl) of a class of its own"
+    )
+
+
 def add_agent(parser: argparse.ArgumentParser) -> None:
     """Let a command take an agent: where it is, and whether a zip file from elsewhere is trusted."""
     parser.add_argument(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rpp_rl.cli.arguments import integer
+from rpp_rl.cli.arguments import add_trust, integer
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned
 from rpp_rl.io.border import UserError
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_device(args.device)
     if args.plot:
         need("matplotlib", "plot")
-    runs = [load_tested(path, args.buffer, args.horizons, args.device) for path in args.runs]
+    runs = [load_tested(path, args.buffer, args.horizons, args.device, trust=args.trust) for path in args.runs]
     horizons = args.horizons or horizons_of(runs)
     envs = sorted({run.model.spec.env_id for run in runs})
     if args.plot and len(envs) > 1:
@@ -120,4 +120,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw errors over the steps, and trajectories in FILE_trajectories"
     )
+    add_trust(parser)
     return parser

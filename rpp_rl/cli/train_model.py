@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from rpp_rl.cli.arguments import add_settings, settings_from
+from rpp_rl.cli.arguments import add_settings, add_trust, settings_from
 from rpp_rl.cli.errors import command
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.run_folder import RunFolder
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = train_dynamics(
         settings_from(args, folder, ModelConfig, RESUMABLE),
         folder,
+        trust=args.trust,
         command_line=shlex.join(["train-model", *(sys.argv[1:] if argv is None else argv)]),
         progress=args.progress and sys.stderr.isatty(),
     )
@@ -39,4 +40,5 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A setting given as a flag beats the one in the file, which beats the default.",
     )
     add_settings(parser, ModelConfig)
+    add_trust(parser)
     return parser

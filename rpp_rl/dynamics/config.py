@@ -24,8 +24,8 @@ class ModelConfig(Settings):
     env: str = setting(REQUIRED, "Gymnasium's id of the environment", flag="--env", metavar="ID")
     buffer: str | None = setting(
         None,
-        "transitions to learn from: a replay buffer of train-sac (.pkl; only from people you trust), episodes (.npz) "
-        "or minari:ID",
+        "transitions to learn from: a replay buffer of train-sac (.safetensors) or Stable-Baselines3 (.pkl), episodes "
+        "(.npz) or minari:ID",
         flag="--buffer",
         metavar="FILE",
     )

@@ -216,7 +216,7 @@ def _state(value: object, name: str) -> dict[str, Any]:
     if value.name.name != name:
         raise ValueError(
             f"expected a {name} of plain numbers, got {value.name.module[:80]}.{value.name.name[:80]}; "
-            "if you trust whoever made the file, read it in Python with read_episodes(file, trust=True)"
+            "if you trust whoever made the file, let it run with --trust (in Python: read_episodes(file, trust=True))"
         )
     state = value.states[-1] if value.states else None
     if not isinstance(state, dict):

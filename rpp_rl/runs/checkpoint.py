@@ -231,7 +231,7 @@ def rewind(folder: RunFolder, mark: Mark) -> None:
         OSError: If a file cannot be written.
     """
     _check_monitors(folder, mark)
-    for leftover in folder.path.glob(".*.tmp"):
+    for leftover in (*folder.path.glob(".*.tmp"), *folder.settings.glob(".*.tmp")):
         leftover.unlink()
     for name, size in mark.monitor_sizes.items():
         os.truncate(folder.path / name, size)

@@ -222,7 +222,9 @@ def _plain(array: Any) -> Any:  # noqa: ANN401
     return numbers.tolist()
 
 
-def load_tested(path: Path, buffer: str | None, horizons: Sequence[int] | None, device: str) -> TestedModel:
+def load_tested(
+    path: Path, buffer: str | None, horizons: Sequence[int] | None, device: str, *, trust: bool = False
+) -> TestedModel:
     """A model, and the trajectories to test it with: those its run has held out, or pieces of others.
 
     Args:
@@ -230,6 +232,7 @@ def load_tested(path: Path, buffer: str | None, horizons: Sequence[int] | None, 
         buffer: Other data to test with.
         horizons: Steps at which errors are wanted; None for as many of `HORIZONS` as the data allow.
         device: Device of the model.
+        trust: Whether a pickled buffer may run, see `rpp_rl.dynamics.read_episodes`.
 
     Raises:
         UserError: If there is no model, or the data do not fit it or are those it has learnt from.
@@ -242,7 +245,7 @@ def load_tested(path: Path, buffer: str | None, horizons: Sequence[int] | None, 
         raise UserError(f"{path}: there are no test trajectories in {held_out}; give some with --buffer FILE")
     source = str(held_out) if buffer is None else buffer
     with user_input(ValueError):
-        episodes = read_episodes(source, model.spec.env_id)
+        episodes = read_episodes(source, model.spec.env_id, trust=trust)
     if episodes.checksum == about.get("checksum"):
         raise UserError(f"{source} is what {path} has learnt from; without --buffer its held-out trajectories are used")
     time = max(horizons or HORIZONS)

@@ -51,13 +51,19 @@ class DynamicsRun:
 
 
 def train_dynamics(
-    config: ModelConfig, folder: RunFolder | None = None, *, command_line: str = "", progress: bool = False
+    config: ModelConfig,
+    folder: RunFolder | None = None,
+    *,
+    trust: bool = False,
+    command_line: str = "",
+    progress: bool = False,
 ) -> DynamicsRun:
     """Train a model from the start or, given the folder of a run, from its newest checkpoint.
 
     Args:
         config: All settings.
         folder: The run to go on with.
+        trust: Whether a pickled buffer may run, see `rpp_rl.dynamics.read_episodes`.
         command_line: How the run was asked for, for the record.
         progress: Whether to show a bar.
 
@@ -72,11 +78,11 @@ def train_dynamics(
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(folder.locked())
-            config, trainer, checksum = _resume(config, folder)
+            config, trainer, checksum = _resume(config, folder, trust)
         else:
             with user_input(ValueError):
                 spec = _specification(config)
-                data, checksum = _data(config, spec)
+                data, checksum = _data(config, spec, trust)
             seed = secrets.randbelow(2**31) if config.seed is None else config.seed
             config = dataclasses.replace(config, seed=seed, group=spec.variant)
             trainer = _start(config, spec, data)
@@ -127,15 +133,15 @@ def divide(episodes: Episodes, config: ModelConfig) -> Division:
     )
 
 
-def _data(config: ModelConfig, spec: EnvSpec) -> tuple[Division, str]:
+def _data(config: ModelConfig, spec: EnvSpec, trust: bool) -> tuple[Division, str]:
     """The data, divided, and the checksum of what they were cut from."""
     if config.buffer is None:
         raise ValueError("no data given: add --buffer FILE, such as the replay_buffer.safetensors of a run")
-    episodes = _episodes(config.buffer, config.env, spec)
+    episodes = _episodes(config.buffer, config.env, spec, trust)
     if config.test_buffer is None:
         data = divide(episodes, config)
     else:
-        others = _episodes(config.test_buffer, config.env, spec)
+        others = _episodes(config.test_buffer, config.env, spec, trust)
         require_disjoint(episodes, others)
         rng = np.random.default_rng(config.data_seed)
         chunks = sample_chunks(episodes, config.n_chunks, config.chunk_length, config.validation, rng)
@@ -147,8 +153,8 @@ def _data(config: ModelConfig, spec: EnvSpec) -> tuple[Division, str]:
     return data, episodes.checksum
 
 
-def _episodes(source: str, env_id: str, spec: EnvSpec) -> Episodes:
-    episodes = read_episodes(source, env_id)
+def _episodes(source: str, env_id: str, spec: EnvSpec, trust: bool) -> Episodes:
+    episodes = read_episodes(source, env_id, trust=trust)
     sizes = episodes.states[0].shape[1], episodes.actions[0].shape[1]
     if sizes != (spec.observation.size, spec.action.size):
         raise ValueError(
@@ -195,7 +201,7 @@ class Resumed(NamedTuple):
     checksum: str
 
 
-def _resume(config: ModelConfig, folder: RunFolder) -> Resumed:
+def _resume(config: ModelConfig, folder: RunFolder, trust: bool) -> Resumed:
     """The model of the newest checkpoint, in the middle of its training."""
     path = folder.path / MODEL_FILE
     if not path.exists():
@@ -206,7 +212,7 @@ def _resume(config: ModelConfig, folder: RunFolder) -> Resumed:
             raise UserError(f"{folder.path} has made its {len(state['history'])} epochs")
         # Runs of former versions validated on nothing.
         config = dataclasses.replace(config, validation=about.get(VALIDATION, 0.0))
-        data, checksum = _data(config, _specification(config))
+        data, checksum = _data(config, _specification(config), trust)
         if about.get("checksum") != checksum:
             raise UserError(f"{config.buffer} is not what {folder.path} has learnt from: its checksum differs")
         trainer = _trainer(config, model, data)

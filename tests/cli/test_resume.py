@@ -21,7 +21,7 @@ from rpp_rl.io import run_folder
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import callbacks
-from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, read_mark, save_checkpoint
+from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, read_mark, rewind, save_checkpoint
 from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import sac_config
@@ -120,6 +120,14 @@ def test_what_was_recorded_after_the_last_checkpoint_is_removed(tiny, tmp_path, 
     assert timesteps(folder) == [50, 100]
     lengths = [int(line.split(",")[1]) for line in monitor.read_text().splitlines()[2:]]
     assert sum(lengths) <= 130
+
+
+def test_what_a_killed_process_was_writing_is_removed_before_anything_is_written(copied):
+    leftovers = [copied.path / ".best_model.zip.tmp", copied.settings / ".config.yml.tmp"]
+    for path in leftovers:
+        path.touch()
+    rewind(copied, read_mark(copied))
+    assert not any(path.exists() for path in leftovers)
 
 
 def test_a_resumed_run_repeats_exactly_too(copied, tmp_path):

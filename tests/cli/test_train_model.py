@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from gymnasium.spaces import Box
+from stable_baselines3.common.buffers import ReplayBuffer
 
 import envs_reps
+from rpp_rl.cli.evaluate_model import main as evaluate_model
 from rpp_rl.cli.train_model import main
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, write_episodes
 from rpp_rl.dynamics.config import ModelConfig
@@ -80,6 +84,27 @@ def test_the_held_out_trajectories_are_pieces_of_episodes_that_no_chunk_comes_fr
     assert in_test | in_train <= starts
     assert in_test.isdisjoint(in_train)
     assert test.states.shape == (4, 21, 11)
+
+
+class BufferOfOnesOwn(ReplayBuffer):
+    """A pickle of it has to be run."""
+
+
+def test_a_buffer_of_ones_own_class_needs_trust(flags, refused, tmp_path):
+    box, actions = (Box(-high, high, (size,), np.float32) for high, size in ((np.inf, 11), (1.0, 3)))
+    buffer, rng = BufferOfOnesOwn(400, box, actions, device="cpu"), np.random.default_rng(0)
+    for step in range(400):
+        obs, after = 0.1 * rng.normal(size=(2, 1, 11)) + step
+        buffer.add(obs, after, rng.uniform(-1, 1, (1, 3)), np.zeros(1), np.zeros(1), [{}])
+        buffer.observations[step] = buffer.next_observations[step - 1] if step % 40 else obs
+    (tmp_path / "own.pkl").write_bytes(pickle.dumps(buffer))
+    own = [*flags, "--buffer", str(tmp_path / "own.pkl")]
+    assert "let it run with --trust" in refused(main, *own)
+    assert main([*own, "--trust"]) == 0
+    model = tmp_path / "logs" / "mlp_model" / f"{ENV}_1"
+    write(tmp_path / "other.npz", seed=1)
+    assert "--trust" in refused(evaluate_model, model, "--buffer", tmp_path / "own.pkl")
+    assert evaluate_model([str(model), "--buffer", str(tmp_path / "other.npz")]) == 0
 
 
 def test_every_setting_is_read():

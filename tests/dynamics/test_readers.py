@@ -139,7 +139,7 @@ def without(name):
     ("content", "message"),
     [
         (without("dones"), "damaged, .*dones"),
-        (Attack(), "got builtins.exec; if you trust whoever made the file, read it in Python"),
+        (Attack(), "got builtins.exec; if you trust whoever made the file, let it run with --trust"),
         ({"a": 1}, "expected a ReplayBuffer, got dict"),
         (io.BytesIO(b""), "got _io.BytesIO"),
     ],
