@@ -129,8 +129,8 @@ def save_checkpoint(
     return reason
 
 
-def load_agent(path: Path, device: str, env: VecEnv | None = None) -> RPPSAC:
-    """Read an agent that ``train-sac`` wrote.
+def load_agent(path: Path, device: str, env: VecEnv | None = None, algorithm: type[RPPSAC] | None = None) -> RPPSAC:
+    """Read an agent that ``train-sac`` wrote, as one of the class that fits its environment or of another one.
 
     Raises:
         UserError: If the file is missing, damaged or not of this package, or the agent does not fit the environment.
@@ -138,7 +138,7 @@ def load_agent(path: Path, device: str, env: VecEnv | None = None) -> RPPSAC:
     _check_agent(path)
     # An agent of another version may have arguments or parts that this one does not know.
     with user_input(ValueError, KeyError, RuntimeError, TypeError, AttributeError, about=f"cannot load {path}"):
-        return algorithm_for(env).load(path, env=env, device=device)
+        return (algorithm or algorithm_for(env)).load(path, env=env, device=device)
 
 
 @dataclass(frozen=True)
@@ -209,14 +209,16 @@ def read_mark(folder: RunFolder) -> Mark:
     return read_checkpoint(folder).mark
 
 
-def load_checkpoint(folder: RunFolder, checkpoint: Checkpoint, device: str, env: VecEnv) -> RPPSAC:
-    """The agent of a checkpoint with its transitions.
+def load_checkpoint(
+    folder: RunFolder, checkpoint: Checkpoint, device: str, env: VecEnv, algorithm: type[RPPSAC] | None = None
+) -> RPPSAC:
+    """The agent of a checkpoint with its transitions, as one of the class that fits its environment or of another one.
 
     Raises:
         UserError: If a file is damaged or does not fit the environment.
         OSError: If a file cannot be read.
     """
-    model = load_agent(folder.checkpoint(checkpoint.mark.n_steps), device, env)
+    model = load_agent(folder.checkpoint(checkpoint.mark.n_steps), device, env, algorithm)
     assert model.replay_buffer is not None
     with user_input(ValueError, about=f"{folder.replay_buffer} does not fit {folder.env_id}"):
         fill(model.replay_buffer, checkpoint.replay)

@@ -10,6 +10,7 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.vec_env import VecEnv
 
+from envs_reps.tasks import TASKS
 from rpp_rl.agents import TrainedAgent, registry
 from rpp_rl.agents.trained_agent import take_over
 from rpp_rl.derive import check_robot
@@ -17,6 +18,7 @@ from rpp_rl.envs.check import with_measurements
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.model_based import ModelBasedRPPSAC
 from rpp_rl.runs.callbacks import Checkpoints, Displacement, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
@@ -127,7 +129,11 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
     settings = config.agent_kwargs()
     # SB3 counts a step of all environments as one; here the updates per transition are those of one environment.
     settings["gradient_steps"] = max(-1, config.gradient_steps * config.n_envs)
-    return algorithm_for(envs)(
+    algorithm = algorithm_for(envs)
+    if config.model_based:
+        algorithm = ModelBasedRPPSAC
+        settings |= config.model_kwargs() | _known_task(config.env)
+    return algorithm(
         "RPPPolicy",
         envs,
         policy_kwargs={
@@ -137,6 +143,12 @@ def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC
         },
         **settings,
     )
+
+
+def _known_task(env_id: str) -> dict[str, object]:
+    """Reward and end of the task as functions of observations, where there are any; the agent checks them."""
+    known = TASKS.get(env_id)
+    return {} if known is None else {"reward": known.reward, "terminated": known.terminated}
 
 
 def _make_envs(config: SACConfig, n_envs: int, folder: RunFolder | None = None, *, append: bool = False) -> VecEnv:
@@ -199,7 +211,11 @@ def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     if n_steps >= config.n_timesteps and saved_steps(folder.agent) == n_steps:
         raise UserError(f"{folder.path} has made its {n_steps} steps; give more with -n to go on")
     envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
-    agent = load_checkpoint(folder, checkpoint, config.device, envs)
+    algorithm = ModelBasedRPPSAC if config.model_based else algorithm_for(envs)
+    agent = load_checkpoint(folder, checkpoint, config.device, envs, algorithm)
+    if isinstance(agent, ModelBasedRPPSAC):
+        for name, function in _known_task(config.env).items():
+            setattr(agent, name, function)
     agent.compile = config.compile
     kinds = (KeyError, TypeError, ValueError, RuntimeError, AttributeError)
     with user_input(*kinds, about=f"{folder.replay_buffer} holds no state of a training"):
@@ -239,7 +255,12 @@ def _train(
     callbacks = CallbackList([stop, watch, evaluation, checkpoints, *shown])
     hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
     try:
-        with stop.listening(), explaining_divergence(agent), _saving_after_errors(agent, checkpoints, hint):
+        with (
+            stop.listening(),
+            user_input(FloatingPointError),
+            explaining_divergence(agent),
+            _saving_after_errors(agent, checkpoints, hint),
+        ):
             undo.pop_all()  # from here on a signal saves
             try:
                 agent.learn(config.n_timesteps - agent.num_timesteps, callbacks, reset_num_timesteps=False)

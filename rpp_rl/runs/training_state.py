@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from rpp_rl.model_based import ModelBasedRPPSAC
 from rpp_rl.sac import RPPSAC
 
 
@@ -30,6 +31,8 @@ def capture_training(model: RPPSAC, *, is_between_steps: bool = True) -> tuple[A
         "episode_starts": model._last_episode_starts,
         "last_obs": model._last_obs,
     }
+    if isinstance(model, ModelBasedRPPSAC):
+        state["model_based"] = model.world_state()
     if model.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(model.device).numpy()
     envs, reason = None, "it failed in the middle of a step"
@@ -70,6 +73,8 @@ def restore_training(model: RPPSAC, state: Any, envs: VecEnv, seed: int) -> str 
         model._last_obs = None
     if state["action_space"] is not None:
         model.action_space.np_random.bit_generator.state = state["action_space"]
+    if isinstance(model, ModelBasedRPPSAC):
+        model.load_world_state(state["model_based"])
     if "cuda" in state and model.device.type == "cuda":
         torch.cuda.set_rng_state(torch.from_numpy(state["cuda"]), model.device)
     random.setstate(state["python"])

@@ -116,6 +116,36 @@ class AgentSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ModelSettings(Settings):
+    """The models that a model-based agent learns and learns from: arguments of `ModelBasedRPPSAC`, which says more.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    model_ensemble: int = setting(5, "models of the dynamics", at_least=1)
+    model_net_arch: tuple[int, ...] = setting((256, 256), "widths of their hidden layers", at_least=1)
+    model_learning_rate: float = setting(1e-3, "step size of their optimiser", at_least=0)
+    model_train_freq: int = setting(250, "steps from one training of the models to the next", at_least=1)
+    model_updates: int = setting(250, "updates of each training; eight times as many in the first one", at_least=1)
+    n_rollouts: int = setting(25_000, "rollouts that begin after each training of the models", at_least=1)
+    rollout_length: int | tuple[int, ...] | Literal["auto"] = setting(
+        "auto",
+        "steps of a rollout; [from, to, shortest, longest] grows between these numbers of steps of the environment; "
+        "'auto' goes as far as the error of the models on new steps stays below rollout_error",
+        at_least=1,
+    )
+    rollout_error: float = setting(0.3, "that error, in units of the spread of the states", at_least=0)
+    max_rollout_length: int = setting(10, "most steps of 'auto'", at_least=1)
+    real_ratio: float = setting(0.05, "share of real steps in a batch", at_least=0, at_most=1)
+    model_retain: int = setting(4, "rounds of rollouts that are kept", at_least=1)
+
+    def model_kwargs(self) -> dict[str, Any]:
+        """Plain values, as arguments of `rpp_rl.model_based.ModelBasedRPPSAC`."""
+        return _of_kind(self, ModelSettings)
+
+
+@dataclass(frozen=True)
 class RunSettings(Settings):
     """What an agent learns in, how long, and what is recorded of it.
 
@@ -168,7 +198,7 @@ class RunSettings(Settings):
 
 
 @dataclass(frozen=True)
-class SACConfig(NetworkSettings, AgentSettings, RunSettings):
+class SACConfig(NetworkSettings, AgentSettings, ModelSettings, RunSettings):
     """Everything that decides a run of ``train-sac``: an environment, a symmetry, and numbers.
 
     Raises:
@@ -177,6 +207,11 @@ class SACConfig(NetworkSettings, AgentSettings, RunSettings):
 
     config_folder: ClassVar[str] = "sac"
 
+    model_based: bool = setting(
+        False,
+        "learn a model of the dynamics too, and draw most of every batch from short rollouts of the policy in it",
+        flag="--model-based",
+    )
     optimizer_betas: tuple[float, ...] = setting((0.9, 0.999), "decay rates of Adam's averages", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
@@ -197,7 +232,7 @@ class SACConfig(NetworkSettings, AgentSettings, RunSettings):
     @property
     def method(self) -> str:
         """The name of the method that learns, after which the folders of its runs are named."""
-        return METHODS[self.mode]
+        return f"mb_{METHODS[self.mode]}" if self.model_based else METHODS[self.mode]
 
 
 def sac_config(flags: Mapping[str, object], path: Path | None = None) -> SACConfig:

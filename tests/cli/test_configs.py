@@ -12,10 +12,11 @@ from stable_baselines3 import SAC
 
 from rpp_rl.cli import run_experiment, train_sac
 from rpp_rl.experiments.plan import PlanError, read_plan
+from rpp_rl.model_based import ModelBasedRPPSAC
 from rpp_rl.runs.environments import make_vec_env, specification
 from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac import RPPSAC
-from rpp_rl.sac.config import AgentSettings, NetworkSettings, RunSettings, SACConfig, sac_config
+from rpp_rl.sac.config import AgentSettings, ModelSettings, NetworkSettings, RunSettings, SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 from rpp_rl.shipped_configs import config_file
 
@@ -29,7 +30,9 @@ SECTIONS = [
 
 
 def test_there_are_files():
-    assert {path.name for path in FILES} == {"base.yaml", "faithful.yaml", "mujoco.yaml", "sb3.yaml"}
+    assert {path.name for path in FILES} == {
+        "base.yaml", "faithful.yaml", "mbpo.yaml", "model-based.yaml", "mujoco.yaml", "sb3.yaml",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "env_id"), SECTIONS, ids=lambda value: getattr(value, "stem", value))
@@ -58,6 +61,9 @@ def test_the_defaults_are_those_of_the_library():
     assert len(shared) >= 10
     assert {name: own[name] for name in shared} == {name: defaults[name] for name in shared}
     assert own.keys() <= {*defaults, *inspect.signature(SAC.__init__).parameters}, "all are arguments of the agent"
+    models = ModelSettings().model_kwargs()
+    parameters = inspect.signature(ModelBasedRPPSAC.__init__).parameters
+    assert {name: parameters[name].default for name in models} == models | {"model_net_arch": (256, 256)}
 
 
 def test_every_setting_of_the_networks_reaches_them():
@@ -76,7 +82,7 @@ def test_every_setting_of_the_networks_reaches_them():
 
 def test_every_setting_of_a_run_is_read():
     source = inspect.getsource(inspect.getmodule(build_agent)) + inspect.getsource(inspect.getmodule(specification))
-    names = {field.name for field in dataclasses.fields(RunSettings)} | {"optimizer_betas"}
+    names = {field.name for field in dataclasses.fields(RunSettings)} | {"optimizer_betas", "model_based"}
     assert [name for name in names if f"config.{name}" not in source] == []
 
 
@@ -102,7 +108,11 @@ def test_a_path_is_a_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("main", "given", "known"),
     [
-        (train_sac.main, ["--env", "Ant-v4", "-conf", "bass"], "known are base, faithful, mujoco, paper, sb3"),
+        (
+            train_sac.main,
+            ["--env", "Ant-v4", "-conf", "bass"],
+            "known are base, faithful, mbpo, model-based, mujoco, paper",
+        ),
         (run_experiment.main, ["-conf", "papers"], "known are paper-figures, paper-figures-small, symmetry-pays"),
     ],
 )

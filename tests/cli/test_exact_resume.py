@@ -7,6 +7,7 @@ from gymnasium.envs.classic_control import PendulumEnv
 from soak_checks import different, everything, run_of
 
 from rpp_rl.cli.train_sac import main
+from rpp_rl.io.plain_tree import pack
 from rpp_rl.runs import callbacks
 from rpp_rl.runs.checkpoint import read_checkpoint
 from rpp_rl.sac import RPPSAC
@@ -57,6 +58,27 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
     arguments = flags(tmp_path / "killed", "Hopper-v5", 160, "--rpp")
     killed = killed_and_resumed(monkeypatch, tmp_path / "killed", arguments, [52, 36])
     assert different(everything(run_of(tmp_path / "whole")), everything(killed)) == []
+
+
+MODEL_BASED = [
+    "--rpp", "--model-based", "-params", "model_train_freq:30", "model_updates:3", "n_rollouts:30", "model_ensemble:2",
+    "model_net_arch:[8,8]", "max_rollout_length:3", "gradient_steps:2",
+]  # fmt: skip
+
+
+@pytest.mark.mujoco
+def test_a_killed_model_based_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
+    """Its models, their optimisers and the imagined steps included."""
+    assert main(flags(tmp_path / "whole", "Hopper-v5", 110, *MODEL_BASED)) == 0
+    killed = killed_and_resumed(
+        monkeypatch, tmp_path / "killed", flags(tmp_path / "killed", "Hopper-v5", 110, *MODEL_BASED), [82]
+    )
+    whole = run_of(tmp_path / "whole")
+    assert killed.path.parent.name == "mb_rpp_sac"
+    assert different(everything(whole), everything(killed)) == []
+    one, other = (pack(read_checkpoint(folder).state["model_based"])[1] for folder in (whole, killed))
+    assert all(np.array_equal(one[name], other[name]) for name in one | other)
+    assert len(one) > 50
 
 
 def test_the_comparison_sees_a_difference(tmp_path, monkeypatch):
