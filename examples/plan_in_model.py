@@ -21,7 +21,7 @@ for seed in range(N_TRANSITIONS // 200):
         states.append(robot.step(actions[-1])[0])
     episodes.append((np.float32(states), np.float32(actions)))
 data = Episodes(tuple(s for s, _ in episodes), tuple(a for _, a in episodes), "Swimmer-v5")
-train, test = split(data, n_chunks=150, chunk_length=10, n_test=2, test_length=100, seed=0)
+train, _, test = split(data, n_chunks=150, chunk_length=10, n_test=2, test_length=100, seed=0)
 
 model = TransitionModel(envs_reps.load("Swimmer-v5", "Z2xZ2"), widths=(64, 64))
 trainer = Trainer(model, train, test, batch_size=50, n_epochs=N_EPOCHS)

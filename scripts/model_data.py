@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=args.seed,
         )
     args.output.mkdir(parents=True, exist_ok=True)
-    for name, part in zip(("train", "test"), parts, strict=True):
+    for name, part in (("train", parts.train), ("test", parts.test)):
         write_episodes(part.episodes(), args.output / f"{name}.npz")
         print(f"{args.output / name}.npz: {len(part)} trajectories of {part.time} steps")
     return 0

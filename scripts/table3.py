@@ -194,7 +194,7 @@ def _finish(run: DynamicsRun) -> None:
 
 def _held_out(raw: Episodes, config: ModelConfig) -> Trajectories:
     """The test trajectories of a run on the data as they are, which those on smoothed data have held out too."""
-    return divide(raw, config)[1]
+    return divide(raw, config).test
 
 
 def _report(out: Path, report: Path) -> None:

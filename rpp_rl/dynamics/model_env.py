@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from rpp_rl.dynamics.model import TransitionModel
@@ -171,7 +171,10 @@ class ModelEnv(VectorEnv):
     ) -> tuple[Float[ndarray, "num_envs state"], Float[ndarray, "num_envs obs"], Bool[ndarray, " num_envs"]]:
         """The next coordinates and observations, and which copies are lost and stay where they were."""
         parameter = next(self.model.parameters())
-        x, u = (torch.as_tensor(a, dtype=parameter.dtype, device=parameter.device) for a in (self._x, actions))
+        x, u = (
+            torch.as_tensor(self._by_member(a), dtype=parameter.dtype, device=parameter.device)
+            for a in (self._x, actions)
+        )
         if self.model.head == "gaussian":
             mean, std = map(self._of_member, self.model.distribution(x, u))
             next_x = mean + std * self.np_random.normal(size=mean.shape)
@@ -183,6 +186,21 @@ class ModelEnv(VectorEnv):
         is_lost |= np.linalg.norm(obs, axis=-1, keepdims=True) > self.max_norm
         return np.where(is_lost, self._x, next_x), np.where(is_lost, self._obs, obs), is_lost[:, 0]
 
+    def _by_member(self, array: Float[ndarray, "num_envs size"]) -> Float[ndarray, "*members copies size"]:
+        """The rows that each member of an ensemble has to predict, padded with zeros to equal numbers."""
+        if self.model.ensemble is None:
+            return array
+        padded = np.zeros((self.model.ensemble, self._places.max() + 1, array.shape[1]))
+        padded[self._member, self._places] = array
+        return padded
+
     def _of_member(self, numbers: torch.Tensor) -> Float[ndarray, "num_envs state"]:
+        """The inverse of `_by_member`."""
         array = numbers.double().cpu().numpy()
-        return array if self.model.ensemble is None else array[self._member, np.arange(self.num_envs)]
+        return array if self.model.ensemble is None else array[self._member, self._places]
+
+    @property
+    def _places(self) -> Int[ndarray, " num_envs"]:
+        """The place of every copy among those that follow the same member."""
+        of_member = self._member[:, None] == np.arange(self.model.ensemble or 1)
+        return of_member.cumsum(axis=0)[np.arange(self.num_envs), self._member] - 1

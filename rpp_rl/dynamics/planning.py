@@ -1,8 +1,9 @@
-"""Planning in a `ModelEnv`: the cross-entropy method, of which random shooting is the first iteration."""
+"""Planning in a `ModelEnv`: the cross-entropy method, of which random shooting is the first iteration, and MPPI."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -25,6 +26,9 @@ def returns(
     return total
 
 
+Method = Literal["cem", "mppi"]
+
+
 @dataclass
 class Planner:
     """A policy that replans at every step and takes the first action of the best plan found.
@@ -34,12 +38,15 @@ class Planner:
     it is random shooting. The number of plans tried in an iteration is ``env.num_envs / n_particles``.
 
     Attributes:
-        env: The model to plan in.
+        env: The model to plan in; of an ensemble every plan follows one member, drawn anew.
         horizon: Steps of a plan.
         n_iterations: How often the Gaussian is narrowed, the first draw counted.
         elite_share: Which part of the plans it is narrowed to.
         n_particles: How often each plan is tried; more than once helps with ensembles and Gaussian models.
         spread: Standard deviation of the first Gaussian relative to half the range of the actions.
+        method: ``cem``; or ``mppi``: the mean moves to the average of the plans, weighted by the exponentials of their
+            returns, the width stays, and the mean is the plan (Williams et al. 2017, arXiv:1509.01149).
+        temperature: That of ``mppi``, in units of the standard deviation of the returns.
     """
 
     env: ModelEnv
@@ -48,9 +55,16 @@ class Planner:
     elite_share: float = 0.1
     n_particles: int = 1
     spread: float = 1.0
+    method: Method = "cem"
+    temperature: float = 0.2
     _mean: Float[ndarray, "time action"] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method) or not self.temperature > 0:
+            raise ValueError(
+                f"expected a method of {', '.join(get_args(Method))} and a positive temperature, got "
+                f"{self.method!r} and {self.temperature}"
+            )
         if self.env.num_envs % self.n_particles or self.env.num_envs // self.n_particles < 2:
             raise ValueError(
                 f"expected at least two plans of {self.n_particles} particles, got {self.env.num_envs} environments"
@@ -67,7 +81,7 @@ class Planner:
         return plan[0]
 
     def plan(self, obs: Float[ndarray, " obs"]) -> Float[ndarray, "time action"]:
-        """The best plan that was tried from ``obs`` on."""
+        """The best plan that was tried from ``obs`` on; of ``mppi`` the last average."""
         space, rng = self.env.single_action_space, self.env.np_random
         assert isinstance(space, Box)
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
@@ -80,7 +94,12 @@ class Planner:
             plans = np.clip(mean + std * rng.normal(size=(n_plans, *mean.shape)), low, high)
             plans[0] = best
             values = returns(self.env, obs, plans.repeat(self.n_particles, axis=0))
-            order = values.reshape(n_plans, self.n_particles).mean(axis=1).argsort()[::-1]
+            values = values.reshape(n_plans, self.n_particles).mean(axis=1)
+            if self.method == "mppi":
+                scaled = (values - values.max()) / max(self.temperature * float(values.std()), 1e-12)
+                best = mean = np.average(plans, axis=0, weights=np.exp(scaled))
+                continue
+            order = values.argsort()[::-1]
             best, elites = plans[order[0]], plans[order[:n_elites]]
             mean, std = elites.mean(axis=0), elites.std(axis=0)
         return best

@@ -26,11 +26,15 @@ def drive(policy, n_steps=40):
     return total
 
 
-@pytest.mark.parametrize("n_iterations", [1, 4], ids=["random shooting", "cross-entropy method"])
-def test_planning_beats_random_and_no_actions(n_iterations, rng):
+@pytest.mark.parametrize(
+    ("n_iterations", "method"),
+    [(1, "cem"), (4, "cem"), (4, "mppi")],
+    ids=["random shooting", "cross-entropy method", "MPPI"],
+)
+def test_planning_beats_random_and_no_actions(n_iterations, method, rng):
     env = make_env(num_envs=200)
     env.reset(seed=0)
-    planned = drive(Planner(env, horizon=15, n_iterations=n_iterations))
+    planned = drive(Planner(env, horizon=15, n_iterations=n_iterations, method=method))
     random = max(drive(lambda _: rng.uniform(-1, 1, size=2)) for _ in range(20))
     assert planned > random
     assert planned > 0.5 * drive(lambda _: np.zeros(2))
@@ -77,6 +81,11 @@ def test_where_nothing_is_random_particles_change_nothing():
         env.np_random = np.random.default_rng(0)
         plans.append(planner.plan(np.zeros(4)))
     assert np.array_equal(*plans)
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(ValueError, match="expected a method of cem, mppi and a positive temperature, got 'newton'"):
+        Planner(make_env(num_envs=4), method="newton")
 
 
 def test_particles_have_to_divide_the_copies():
