@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-import torch
 from gymnasium.spaces import Box
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -27,12 +26,16 @@ from rpp_rl.fast.captured_update import CapturedUpdate
 from rpp_rl.fast.sac_update import FastUpdate
 from rpp_rl.nn import Mode, Prior
 from rpp_rl.sac.arguments import policy_and_env, trusting_decay, with_symmetry
+from rpp_rl.sac.loss_means import LossMeans
 from rpp_rl.sac.plain_update import PlainSAC
 from rpp_rl.sac.policies import RPPSACPolicy
 from rpp_rl.sac.replay import filled, with_capacity
 from rpp_rl.sac.reward_scale import add_rewards, no_returns
 
 Update = Literal["auto", "plain"]
+
+OVERRIDABLE = ("critic_loss", "actor_loss", "plain_update", "plain_follow_critic")
+"""Methods of the plain update; where a subclass has one of its own, the fast update would not be the same."""
 
 
 class RPPSAC(PlainSAC):
@@ -129,7 +132,7 @@ class RPPSAC(PlainSAC):
         self.compile = compile
         self._update: FastUpdate | None = None
         self._captured: CapturedUpdate | None = None
-        self._losses = _Losses()
+        self._losses = LossMeans()
         self._group_action = None
         policy_kwargs = {
             **(policy_kwargs or {}),
@@ -194,9 +197,8 @@ class RPPSAC(PlainSAC):
 
     @property
     def learns_fast(self) -> bool:
-        """Whether it learns by the fast update, which knows no other losses than those of this class."""
-        losses = type(self).critic_loss, type(self).actor_loss
-        return self.update == "auto" and losses == (PlainSAC.critic_loss, PlainSAC.actor_loss)
+        """Whether it learns by the fast update, which knows no other losses and steps than those of this class."""
+        return self.update == "auto" and all(getattr(type(self), n) is getattr(PlainSAC, n) for n in OVERRIDABLE)
 
     def _step(self, batch_size: int, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         """One gradient step of the critics, and of policy and target critics if asked for; returns the losses."""
@@ -294,21 +296,3 @@ class RPPSAC(PlainSAC):
         if self.scale_rewards:
             self.return_statistics = add_rewards(self.return_statistics, reward, dones, self.gamma)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-
-
-class _Losses:
-    """Sums of what updates return, on their device: reading a number waits for the computation of it."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, tuple[Tensor, int]] = {}
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        for key, value in losses.items():
-            total, count = self.sums.get(key, (torch.zeros_like(value), 0))
-            self.sums[key] = (total + value, count + 1)
-
-    def means(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {key: float(total) / count for key, (total, count) in self.sums.items()}
-        self.sums = {}
-        return means

@@ -93,3 +93,16 @@ def test_an_override_and_the_plain_update_on_request_are_one_update():
         assert not agent.learns_fast
         weights.append(torch.cat([value.detach().flatten() for value in agent.policy.parameters()]))
     assert torch.equal(*weights)
+
+
+class Stepping(RPPSAC):
+    """Has a step of its own."""
+
+    def plain_follow_critic(self):
+        self.followed = True
+        super().plain_follow_critic()
+
+
+def test_a_step_of_ones_own_is_taken():
+    agent = Stepping("Swimmer-v5", spec="Z2", policy_kwargs=SMALL, **OPTIONS).learn(13)
+    assert agent.followed
