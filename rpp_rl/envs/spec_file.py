@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.io.border import LONGEST
 from rpp_rl.settings import read_yaml
 
 MAX_COORDINATES = 4096
@@ -33,7 +34,7 @@ def read_spec(path: Path) -> EnvSpec:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected a specification in YAML, got other bytes") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {str(error)[:LONGEST]}") from error
 
 
 def checked_spec(data: object) -> EnvSpec:

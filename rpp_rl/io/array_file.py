@@ -148,8 +148,8 @@ def _places(path: Path, entries: Mapping[str, Any], size: int) -> Iterator[tuple
     for name, entry in entries.items():
         try:
             dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            is_plain = dtype in DTYPES and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)
-            is_plain = is_plain and type(first) is type(last) is int
+            is_plain = dtype in DTYPES and type(shape) is list and len(shape) <= 32
+            is_plain = is_plain and all(type(n) is int and n >= 0 for n in shape) and type(first) is type(last) is int
         except (KeyError, TypeError, ValueError):
             raise damaged from None
         if not is_plain or first != end or last - first != prod(shape) * np.dtype(DTYPES[dtype]).itemsize:

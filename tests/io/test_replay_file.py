@@ -96,7 +96,7 @@ def test_a_header_that_lies_about_sizes_is_refused(tmp_path_factory, data):
     key = data.draw(st.sampled_from(["shape", "data_offsets", "dtype"]))
     before = json.dumps(entry)
     entry[key] = {
-        "shape": data.draw(st.lists(sizes, max_size=3)),
+        "shape": data.draw(st.lists(sizes, max_size=3) | st.sampled_from([{}, None, "", 4])),
         "data_offsets": data.draw(st.lists(sizes, min_size=2, max_size=2)),
         "dtype": data.draw(st.sampled_from(["O", "F128", "F64", ["F64"], None, 3])),
     }[key]
