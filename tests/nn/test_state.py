@@ -15,7 +15,7 @@ from rpp_rl.symmetry import parse_group, parse_rep
 NEW_PROCESS = """
 import sys, torch
 from rpp_rl.nn import RPPEMLP, hidden_rep
-from rpp_rl.symmetry import Group, Rep
+from rpp_rl.symmetry import parse_group, parse_rep
 group = parse_group("SO3")
 rep = parse_rep("2*R + 2*V", group)
 net = RPPEMLP(rep, rep, [hidden_rep(group, 24, "uniform")] * 2, layer_norm=True, bilinear=True)
