@@ -125,6 +125,7 @@ def record(robot: Robot, folder: Path) -> dict[str, Any]:
         "exact": worst.trial.share_exact if worst and worst.trial else None,
         "differences": [str(violation) for finding in told for violation in finding.violations],
         "notes": found.warnings,
+        "unstable": worst.trial.n_unstable if worst and worst.trial else 0,
         "seconds": round(time.process_time() - start),
     }
 

@@ -7,10 +7,12 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import envs_reps
+from rpp_rl.cli.bare_model import add_model, add_model_options, bare_model, refuse_model_options
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
 from rpp_rl.io.border import UserError, user_input
@@ -18,6 +20,7 @@ from rpp_rl.io.border import UserError, user_input
 if TYPE_CHECKING:
     from rpp_rl.envs import EnvSpec
     from rpp_rl.envs.check import GeneratorCheck
+    from rpp_rl.envs.statistical import StatisticalCheck
 
 HEADER = (
     "generator",
@@ -32,6 +35,8 @@ HEADER = (
     "alignment",
     "verdict",
 )
+TRANSITIONS = 60
+"""Transitions for each of the states asked for, where no state can be chosen."""
 MAX_PARTS = 4
 """Parts told in full of those that nothing exercised, or of the changes that fit better; ``--json`` tells all."""
 
@@ -104,17 +109,49 @@ def _row(check: GeneratorCheck) -> tuple[str, ...]:
     )
 
 
+STATISTICS = "generator", "error", "on images", "reward", "on images", "images not met", "verdict"
+
+
+def statistics_table(spec: EnvSpec, checks: Sequence[StatisticalCheck]) -> str:
+    """The weaker check for people."""
+    rows = [STATISTICS, *(_statistics_row(check) for check in checks)]
+    lines, widths = aligned(rows)
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    n = checks[0].n_transitions if checks else 0
+    title = [
+        f"{spec.env_id} under {spec.variant}: no state of it can be chosen, so {n} of its transitions were compared",
+        "with their images; this is weaker than a check in a simulator and calls nothing exact",
+    ]
+    told = []
+    for check in checks:
+        if check.better:
+            told.append(f"{check.generator}: a change of {_shortened(check.better)} fits better")
+        if check.undecided:
+            told.append(f"{check.generator}: the transitions do not decide {_shortened(check.undecided)}")
+    return "\n".join([*title, "", *lines, "", *told]).rstrip()
+
+
+def _statistics_row(check: StatisticalCheck) -> tuple[str, ...]:
+    errors = check.error, check.image_error, check.reward_error, check.reward_image_error, check.far_share
+    return check.generator, *map(percent, errors), check.verdict
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "check-spec",
         description="Puts random states and their images under each generator into the simulator, steps both and "
         "compares. Errors are relative to the change of the state. Verdicts: exact; exact dynamics (the reward is "
         "not kept); untested (no error, but parts of the specification were never exercised); approximate; weak (20 % "
-        "and more); wrong (a prediction points the wrong way, or a changed sign fits better).",
+        "and more); wrong (a prediction points the wrong way, or a changed sign fits better). Where the state of an "
+        "environment cannot be chosen, because it is not on gymnasium's MujocoEnv, a model of its transitions judges: "
+        "consistent, inconsistent, wrong, undecided.",
     )
-    parser.add_argument(
+    sources = parser.add_mutually_exclusive_group()
+    sources.add_argument(
         "--env", metavar="ID", help="environment, with --spec any, else one of " + ", ".join(envs_reps.env_ids())
     )
+    add_model(sources)
+    add_model_options(parser)
     parser.add_argument("--group", metavar="NAME", help="variant of the specification; the default one when not given")
     parser.add_argument("--spec", type=Path, metavar="FILE", help="file of a specification, written by derive-spec")
     parser.add_argument("--states", type=int, default=100, metavar="N", help="number of random states (default 100)")
@@ -124,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _specification(args: argparse.Namespace) -> EnvSpec:
+    if args.mjcf is not None and args.spec is None:
+        raise UserError("--mjcf needs the specification of the model, --spec FILE")
     if args.spec is None and args.env is None:
         raise UserError("expected --env ID for a specification of the package, or --spec FILE for one of your own")
     if args.spec is None:
@@ -136,6 +175,10 @@ def _specification(args: argparse.Namespace) -> EnvSpec:
     spec = read_spec(args.spec)
     if args.env is not None:
         return dataclasses.replace(spec, env_id=args.env)
+    if args.mjcf is None and Path(spec.env_id).suffix in (".xml", ".urdf", ".mjb"):
+        raise UserError(
+            f"{args.spec} is for the model {spec.env_id}: give its file, --mjcf {spec.env_id}, or --env with it"
+        )
     require_asked(spec.env_id, None, args.spec)
     return spec
 
@@ -145,19 +188,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the specification that the flags name, and print what the simulator says."""
     args = _parser().parse_args(argv)
 
+    from gymnasium.envs.mujoco import MujocoEnv
+
     from rpp_rl.derive import check_robot
+    from rpp_rl.envs.statistical import check_statistically
     from rpp_rl.runs.environments import make_env
 
     if args.states < 1:
         raise UserError(f"--states must be positive, got {args.states}")
+    refuse_model_options(args)
     with user_input(ValueError):
         spec = _specification(args)
-    env = make_env(spec.env_id, {})
-    with user_input(ValueError):
+    env = make_env(spec.env_id, {}) if args.mjcf is None else bare_model(args)
+    with closing(env), user_input(ValueError):
+        if not isinstance(env.unwrapped, MujocoEnv):
+            weaker = check_statistically(spec, env, n_transitions=TRANSITIONS * args.states, seed=args.seed)
+            records = [dataclasses.asdict(check) for check in weaker]
+            print(json.dumps(records, indent=2) if args.json else statistics_table(spec, weaker))
+            return 0
         checks = check_robot(spec, env, n_states=args.states, seed=args.seed)
-    env.close()
-    if args.json:
-        print(json.dumps([result(check) for check in checks], indent=2))
-    else:
-        print(table(spec, checks))
+    print(json.dumps([result(check) for check in checks], indent=2) if args.json else table(spec, checks))
     return 0

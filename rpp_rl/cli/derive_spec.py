@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpp_rl.cli.arguments import add_env_kwargs
+from rpp_rl.cli.bare_model import add_model, add_model_options, bare_model, refuse_model_options
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.text import aligned, percent
 from rpp_rl.io.border import UserError, user_input
@@ -20,21 +21,28 @@ if TYPE_CHECKING:
     from rpp_rl.derive import Derivation, Finding, Survey
 
 HEADER = ("element", "1 step", "median", "exact", "verdict", "reward", "differences", "meaning")
-MAX_ALONE = 8
-"""Symmetries that do not keep the reward of which each gets a row."""
+MAX_LEFT_OUT = 8
+"""Names that are told of the symmetries that a specification leaves out."""
 MAX_VIOLATIONS = 4
 """Differences told in full for one element; ``--json`` tells all."""
 
 
-def table(found: Survey) -> str:
-    """The symmetries for people, with what breaks those that are not exact."""
+def table(found: Survey, *, worlds: bool = False) -> str:
+    """The symmetries for people, with what breaks those that are not exact.
+
+    Args:
+        found: The symmetries.
+        worlds: Whether to tell every motion of the world that goes with a relabelling of the robot, not only the best.
+    """
     if not found.findings:
         return "found no symmetry, not even a near one; --all tries every relabelling that the joints admit"
-    rows = [HEADER, *_rows(found.findings)]
+    groups = _relabellings(found.findings)
+    told = list(found.findings) if worlds else [group[0] for group in groups]
+    rows = [HEADER, *map(_row, told)]
     lines, widths = aligned(rows)
     lines.insert(1, "  ".join("-" * width for width in widths[:-1]) + "  " + "-" * len(HEADER[-1]))
     broken: dict[str, str] = {}
-    for finding in found.findings:
+    for finding in told:
         texts = [str(violation) for violation in finding.violations]
         texts += [remark for remark in finding.remarks if remark not in found.warnings]
         more = f"; and {len(texts) - MAX_VIOLATIONS} more" if len(texts) > MAX_VIOLATIONS else ""
@@ -43,25 +51,32 @@ def table(found: Survey) -> str:
             broken[text] = f"{broken[text]}, {finding.name}" if text in broken else finding.name
     title = f"{found.env_id}: {len(found.findings)} symmetries and near symmetries besides the identity"
     notes = [f"{names} broken by: {text}" for text, names in broken.items()]
+    n_hidden = len(found.findings) - len(told)
+    if n_hidden:
+        notes.append(
+            f"{n_hidden} more do the same to the robot while the world moves in another way; --worlds tells them"
+        )
     return "\n".join([title, "", *lines, "", *notes, *(f"note: {warning}" for warning in found.warnings)]).rstrip()
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
-    """One row for each element; symmetries of the dynamics alone, when there are many, share one."""
-    alone = [f for f in findings if f.keeps_reward is False and f.verdict != "weak" and f.element.turn is None]
-    hidden = set(alone) if len(alone) > MAX_ALONE else set()
+def _relabellings(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings by what they do to the robot itself, each group with the most useful one first."""
+    from rpp_rl.derive import relabelling
+
+    groups: dict[object, list[Finding]] = {}
     for finding in findings:
-        kept = {None: "-", True: "kept", False: "not kept"}[finding.keeps_reward]
-        error = "-" if finding.trial is None else percent(finding.trial.inc_1)
-        count = str(len(finding.violations) or "none")
-        if finding not in hidden:
-            median = "-" if finding.trial is None else percent(finding.trial.median)
-            share = "-" if finding.trial is None else f"{100 * finding.trial.share_exact:.3g} %"
-            yield finding.name, error, median, share, finding.verdict, kept, count, finding.element.meaning
-        elif finding is alone[0]:
-            worst = max(f.trial.inc_1 for f in alone if f.trial is not None)
-            meaning = f"{len(alone)} symmetries of the dynamics alone; --json tells each"
-            yield f"{finding.name}...", percent(worst), "", "", "", "not kept", "", meaning
+        groups.setdefault(relabelling(finding) or finding.name, []).append(finding)
+    return list(groups.values())
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    kept = {None: "-", True: "kept", False: "not kept"}[finding.keeps_reward]
+    count = str(len(finding.violations) or "none")
+    trial = finding.trial
+    numbers = ("-", "-", "-")
+    if trial is not None:
+        numbers = percent(trial.inc_1), percent(trial.median), f"{100 * trial.share_exact:.3g} %"
+    return finding.name, *numbers, finding.verdict, kept, count, finding.element.meaning
 
 
 def summary(derivation: Derivation) -> str:
@@ -90,11 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument("--env", metavar="ID", help="environment on gymnasium's MujocoEnv, perhaps MODULE:ID")
-    sources.add_argument("--mjcf", type=Path, metavar="FILE", help="MuJoCo model; the specification is for qpos, "
-                         "without the place on the ground, qvel and ctrl")  # fmt: skip
+    add_model(sources)
     add_env_kwargs(parser)
-    parser.add_argument("--ground", action="store_true", help="with --mjcf: add a ground at height 0")
-    parser.add_argument("--motors", action="store_true", help="with --mjcf: give every joint a motor, as in a URDF")
+    add_model_options(parser)
     parser.add_argument(
         "--observation",
         type=Path,
@@ -119,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
         help="tell every relabelling that the joints admit, the best 256 for each motion of the world",
     )
     parser.add_argument(
+        "--worlds",
+        action="store_true",
+        help="a row for every motion of the world that goes with a relabelling of the robot, not only for the best",
+    )
+    parser.add_argument(
         "--states", type=int, default=100, metavar="N", help="random states for the check (default 100)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of states and actions (default 0)")
@@ -127,17 +145,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _environment(args: argparse.Namespace) -> gymnasium.Env[Any, Any]:
-    from rpp_rl.derive import BareModel
     from rpp_rl.runs.environments import make_env
 
-    if args.mjcf is None and (args.ground or args.motors):
-        raise UserError("--ground and --motors change a model given by --mjcf, not an environment")
-    if args.mjcf is None:
-        return make_env(args.env, args.env_kwargs)
-    if not args.mjcf.is_file():
-        raise UserError(f"{args.mjcf}: expected a MuJoCo model, got no file")
-    with user_input(ValueError):
-        return BareModel(args.mjcf, ground=args.ground, motors=args.motors)
+    refuse_model_options(args)
+    return make_env(args.env, args.env_kwargs) if args.mjcf is None else bare_model(args)
 
 
 @command
@@ -152,8 +163,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--states must be positive, got {args.states}")
     with closing(_environment(args)) as env, user_input(ValueError):
         observation = None if args.observation is None else read_description(args.observation)
-        found = survey(env, env_id=args.env, observation=observation, near=not args.all, seed=args.seed)
-        print(json.dumps([finding.to_dict() for finding in found.findings], indent=2) if args.json else table(found))
+        found = survey(env, env_id=args.env, observation=observation, near=not args.all, seed=args.seed,
+                       progress=True)  # fmt: skip
+        records = [finding.to_dict() for finding in found.findings]
+        print(json.dumps(records, indent=2) if args.json else table(found, worlds=args.worlds))
         if args.output is None and args.elements is None:
             return 0
         findings = accepted(found, args.accept) if args.elements is None else chosen(found, args.elements)
@@ -163,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.json:
         others = left_out(found, findings) if args.elements is None else []
         if others:
-            names = ", ".join(finding.name for finding in others[:MAX_ALONE])
-            more = f" and {len(others) - MAX_ALONE} more" if len(others) > MAX_ALONE else ""
+            names = ", ".join(finding.name for finding in others[:MAX_LEFT_OUT])
+            more = f" and {len(others) - MAX_LEFT_OUT} more" if len(others) > MAX_LEFT_OUT else ""
             print(
                 f"\nleft out, take them with --elements: {names}{more} (the world moves, or they do not fit together)"
             )

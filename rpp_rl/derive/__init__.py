@@ -3,7 +3,7 @@
 from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.description import Description, description, read_description
 from rpp_rl.derive.specification import Derivation, NoSymmetryError, accepted, chosen, derive, left_out
-from rpp_rl.derive.survey import Finding, Survey, survey
+from rpp_rl.derive.survey import Finding, Survey, relabelling, survey
 from rpp_rl.derive.trials import BareModel
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "description",
     "left_out",
     "read_description",
+    "relabelling",
     "survey",
 ]

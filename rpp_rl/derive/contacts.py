@@ -10,9 +10,9 @@ from numpy import ndarray
 
 from rpp_rl.derive.actuators import uncompared_actuators
 from rpp_rl.derive.equalities import n_uncompared
-from rpp_rl.derive.geoms import TYPE_NAMES, UNKNOWN_SHAPES
+from rpp_rl.derive.geoms import TYPE_NAMES, UNKNOWN_SHAPES, is_flat
 from rpp_rl.derive.matching import Match
-from rpp_rl.derive.robot import Robot
+from rpp_rl.derive.robot import HFIELD, Robot
 from rpp_rl.derive.violations import Violation, differing
 
 PAIR_FIELDS = ("dim", "friction", "gap", "margin", "solimp", "solref", "solreffriction", "adhesion")
@@ -90,6 +90,7 @@ def _uncompared_parts(robot: Robot) -> Iterator[str]:
 def _uncompared_shapes(robot: Robot) -> Iterator[str]:
     felt = {geom for geoms in robot.felt_geoms for geom in geoms}
     for kind in UNKNOWN_SHAPES:
-        names = [robot.name("geom", i) for i in sorted(felt) if robot.model.geom_type[i] == kind]
+        shaped = [i for i in sorted(felt) if robot.model.geom_type[i] == kind]
+        names = [robot.name("geom", i) for i in shaped if kind != HFIELD or not is_flat(robot, i)]
         if names:
             yield f"the shape of {', '.join(names)} ({TYPE_NAMES[kind]}) is not compared, only its place"

@@ -1,8 +1,8 @@
 """Equality constraints: couplings of joints or tendons, pins and welds of two bodies have to go to such constraints.
 
-A coupling says q₁ = a₀ + a₁ q₂ + ... + a₄ q₂⁴. If the coordinates take the signs σ₁ and σ₂, the image has the
-coefficients σ₁ σ₂ᵏ aₖ. Points and rotations of a pin or a weld are given in the axes of the two bodies; these follow
-with C = Fᵀ s F, the motion of the tree between the axes of a body and of its image.
+A coupling says q₁ = a₀ + a₁ q₂ + ... + a₄ q₂⁴, in distances from the reference positions. If the coordinates take the
+signs σ₁ and σ₂, the image has the coefficients σ₁ σ₂ᵏ aₖ. Points and rotations of a pin or a weld are given in the axes
+of the two bodies; these follow with C = Fᵀ s F, the motion of the tree between the axes of a body and of its image.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ def _between(robot: Robot, motion: Motion, k: int, other: int) -> list[Violation
             return None
         signs = [pair[1] for pair in pairs if pair]
         expected = signs[0] * signs[1] ** POWERS * model.eq_data[k, :5]
-        return list(differing(*names, "polycoef", expected, model.eq_data[other, :5]))
+        off = list(differing(*names, "polycoef", expected, model.eq_data[other, :5]))
+        if kind == JOINT:
+            rests = [[_reference(robot, thing) for thing in things] for things in ((first, second), image)]
+            off += differing(*names, "ref", np.array(signs) * rests[0], np.array(rests[1]))
+        return off
     ends = (motion.bodies[first], motion.bodies[second])
     if ends == image:
         return list(_pinned(robot, motion, k, other, names))
@@ -90,6 +94,10 @@ def _followed(motion: Motion, kind: int, thing: int) -> tuple[int, float] | None
         return None if tendon is None else (tendon.image, tendon.sign)
     joint = motion.joints[thing]
     return joint.image, float(joint.position[0, 0])
+
+
+def _reference(robot: Robot, joint: int) -> float:
+    return float(robot.model.qpos0[robot.model.jnt_qposadr[joint]]) if joint >= 0 else 0.0
 
 
 def _pinned(

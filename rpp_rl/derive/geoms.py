@@ -58,6 +58,17 @@ def _geom_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) -> 
     else:
         yield from _shape_violations(robot, i, j, s)
     yield from plain_violations(robot, "geom", i, j, names)
+    yield from differing(*names, "friction", _felt_friction(robot, i, j), _felt_friction(robot, j, i))
+
+
+def _felt_friction(robot: Robot, geom: int, other: int) -> Float[ndarray, " 3"]:
+    """The least friction with which a geom can touch anything: of two geoms of one priority the larger one counts."""
+    model = robot.model
+    own = model.geom_friction[geom]
+    partners = [k for geoms in robot.felt_geoms for k in geoms if k not in (geom, other)]
+    if not partners or (model.geom_priority[partners] != model.geom_priority[geom]).any():
+        return own
+    return np.maximum(own, model.geom_friction[partners].min(axis=0))
 
 
 def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) -> Iterator[Violation]:
@@ -84,6 +95,9 @@ def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) ->
             yield Violation(*names, "hull", text, min(float(off) / robot.size, 1.0))
         return
     yield from off_place(*names, float(np.linalg.norm(offset)), robot.size)
+    if kind == HFIELD and is_flat(robot, i) and is_flat(robot, j):
+        sides = np.abs(image.T @ frame) @ size
+        yield from differing(*names, "size", np.sort(sides), np.sort(image_size))
     if kind in (CAPSULE, CYLINDER):
         yield from tilted(*names, "direction", float(frame[:, 2] @ image[:, 2]))
         yield from differing(*names, "size", size[:2], image_size[:2])
@@ -98,6 +112,14 @@ def _shape_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) ->
     elif kind == ELLIPSOID:
         tensors = [axes @ np.diag(radii**2) @ axes.T for axes, radii in ((frame, size), (image, image_size))]
         yield from differing_tensors(names, "shape", *tensors)
+
+
+def is_flat(robot: Robot, geom: int) -> bool:
+    """Whether a height field has the same height everywhere."""
+    field = int(robot.model.geom_dataid[geom])
+    start = int(robot.model.hfield_adr[field])
+    count = int(robot.model.hfield_nrow[field] * robot.model.hfield_ncol[field])
+    return bool(np.ptp(robot.model.hfield_data[start : start + count]) == 0)
 
 
 def _support(robot: Robot, geom: int, directions: Float[ndarray, "3 n"]) -> Float[ndarray, " n"]:

@@ -17,7 +17,7 @@ from scipy.linalg import block_diag
 from scipy.optimize import linear_sum_assignment
 
 from rpp_rl.derive.robot import BALL, FREE, HINGE, SLIDE, Robot
-from rpp_rl.derive.violations import EQUAL, Violation, differing, off_place, plain_fields, plain_violations, tilted
+from rpp_rl.derive.violations import Violation, differing, off_place, plain_fields, plain_violations, tilted
 from rpp_rl.symmetry.matrices import snapped
 
 JOINT_POSITION = {HINGE: ("angle", "rad"), SLIDE: ("position", "m")}
@@ -127,12 +127,6 @@ def _axis_violations(robot: Robot, joint: JointMap, s: Float[ndarray, "3 3"]) ->
     names = robot.name("jnt", joint.joint), robot.name("jnt", joint.image)
     cosine = _cosine(robot, joint.joint, joint.image, s)
     yield from tilted(*names, "axis", cosine, fatal_below=CROSSED)
-    reference = [float(robot.model.qpos0[robot.model.jnt_qposadr[k]]) for k in (joint.joint, joint.image)]
-    expected = float(joint.position[0, 0]) * reference[0]
-    if abs(expected - reference[1]) > EQUAL * max(1.0, abs(reference[1])):
-        # The displacement follows the symmetry, so the coordinate does by an affine map and not by a linear one.
-        text = f"{names[1]} ref {reference[1]:.6g}, expected {expected:.6g} from {names[0]}"
-        yield Violation(*names, "ref", text, 1.0, is_fatal=True)
 
 
 def _dof_violations(robot: Robot, i: int, j: int, names: tuple[str, str]) -> Iterator[Violation]:

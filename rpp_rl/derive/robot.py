@@ -1,4 +1,4 @@
-"""A compiled MuJoCo model at rest: its tree of bodies with everything in it seen in one system of axes."""
+"""A compiled MuJoCo model: its tree of bodies with everything in it seen in one system of axes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _WORDS = {"jnt": "joint", "key": "keyframe", "eq": "equality constraint"}
 
 
 class Robot:
-    """The rest pose of a model, the one in which all joints have their reference position.
+    """The pose of a model in which the coordinate of every hinge and slide is zero.
+
+    Only this pose is its own image under a linear map of the coordinates, wherever a joint has its reference position
+    (``ref``). For a slide whose coordinate is a place in the world, a goal's say, it is the origin.
 
     A *tree* is a child of the world with everything below it. Positions and directions are given in the axes of the
     tree: those of its root body if that floats freely, so that they describe the shape of the robot alone; those of
@@ -53,6 +56,7 @@ class Robot:
     def __init__(self, model: Any) -> None:  # noqa: ANN401 (MuJoCo's types are not described)
         self.model = model
         data = mujoco.MjData(model)  # pyright: ignore[reportAttributeAccessIssue]
+        data.qpos[model.jnt_qposadr[model.jnt_type >= SLIDE]] = 0.0
         mujoco.mj_kinematics(model, data)  # pyright: ignore[reportAttributeAccessIssue]
         self.children = [np.flatnonzero(model.body_parentid[1:] == b) + 1 for b in range(model.nbody)]
         self.center = self._center(data)

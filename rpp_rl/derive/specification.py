@@ -19,7 +19,7 @@ from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.named_group import Closure, closed
-from rpp_rl.derive.survey import Finding, Survey, relabelling
+from rpp_rl.derive.survey import Finding, Survey, is_plain, moves_the_robot, relabelling
 from rpp_rl.derive.symmetries import ANY_TURN
 from rpp_rl.envs.check import ANGLES, GeneratorCheck
 from rpp_rl.envs.spec import EnvSpec, Generator
@@ -79,34 +79,30 @@ def _about_the_robot(findings: Sequence[Finding]) -> list[Finding]:
         what = relabelling(finding)
         if what is None:
             kept.append(finding)
-        elif _moves_the_robot(finding) and what not in known and _is_plain(finding):
+        elif moves_the_robot(finding) and what not in known and is_plain(finding):
             known.add(what)
             kept.append(finding)
     return kept
 
 
-def _moves_the_robot(finding: Finding) -> bool:
-    element = finding.element
-    shapes = [shape for _, shape in element.match.shapes]
-    return any(b != c for b, c in enumerate(element.bodies)) or any(not np.allclose(s, np.eye(3)) for s in shapes)
-
-
-def _is_plain(finding: Finding) -> bool:
-    """Whether the world stays, or is mirrored sideways where the shape is mirrored: these motions make a group."""
-    world = finding.element.world
-    return np.array_equal(world, np.eye(3)) or np.array_equal(world, np.diag([1.0, -1.0, 1.0]))
-
-
 def _without_strays(survey: Survey, findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, best first, as long as all that they generate has been found good itself."""
+    """The findings, best first, as long as all that they generate has been found good itself.
+
+    Those whose parts differ least come first: errors depend on the states in which they are measured, parts do not.
+    """
     good = {matrix_key(survey.matrix(finding)) for finding in findings}
     kept: list[Finding] = []
-    for finding in sorted(findings, key=lambda f: (f.verdict != "exact", f.trial.typical if f.trial else np.inf)):
+    for finding in sorted(findings, key=_quality):
         matrices = [survey.matrix(f) for f in (*kept, finding)]
         identity = matrix_key(np.eye(len(matrices[0])))
         if all(matrix_key(product) in good | {identity} for product in _products(matrices)):
             kept.append(finding)
     return [finding for finding in findings if finding in kept]
+
+
+def _quality(finding: Finding) -> tuple[bool, float, float]:
+    differences = sum(violation.size for violation in finding.violations)
+    return finding.verdict != "exact", round(differences, 6), finding.trial.typical if finding.trial else np.inf
 
 
 def _products(matrices: Sequence[Float[ndarray, "n n"]]) -> list[Float[ndarray, "n n"]]:

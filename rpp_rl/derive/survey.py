@@ -12,13 +12,14 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from tqdm import tqdm
 
 from rpp_rl.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
 from rpp_rl.derive.description import Description, control_parts
 from rpp_rl.derive.forces import driven_roots
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.observation import ObservationParts, observed_parts
-from rpp_rl.derive.robot import Robot
+from rpp_rl.derive.robot import HFIELD, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
 from rpp_rl.derive.trials import BareModel, Trial, trials
 from rpp_rl.derive.violations import WRITTEN, Violation
@@ -38,7 +39,7 @@ class Finding:
     """A symmetry and the evidence for it.
 
     Attributes:
-        name: By which it is chosen: ``"e1"``, ``"e2"``, ... in the order of their violations.
+        name: By which it is chosen: ``"e1"``, ``"e2"``, ... in the order of their use.
         element: The symmetry.
         trial: How it did in the simulator; None if there are no linear maps to try.
         has_task: Whether the simulator knows rewards and terminations.
@@ -54,8 +55,12 @@ class Finding:
     @property
     def is_exact(self) -> bool:
         """Whether no part differs from its image and the simulator confirms it: what is not compared is simulated."""
-        felt = [violation for violation in self.violations if not violation.is_static]
-        return not felt and self.trial is not None and self.trial.is_exact
+        return self.has_equal_parts and self.trial is not None and self.trial.is_exact
+
+    @property
+    def has_equal_parts(self) -> bool:
+        """Whether every part of the robot equals its image."""
+        return all(violation.is_static for violation in self.violations)
 
     @cached_property
     def violations(self) -> tuple[Violation, ...]:
@@ -66,6 +71,17 @@ class Finding:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What limits the evidence, or explains why the simulator does not agree with the comparison."""
+        blown_up = (
+            ()
+            if self.trial is None or not self.trial.n_unstable
+            else (
+                f"the simulation blew up in {self.trial.n_unstable} of {self.trial.n_states} states, which were dropped",
+            )
+        )
+        return (*blown_up, *self._other_remarks)
+
+    @property
+    def _other_remarks(self) -> tuple[str, ...]:
         n_rounded = len(self.element.violations) - len(self.violations)
         if n_rounded and not self.violations:
             text = f"{n_rounded} numbers differ by less than {WRITTEN:g}, as if they had been written with six decimals"
@@ -76,7 +92,10 @@ class Finding:
 
     @property
     def _suspicion(self) -> str:
-        if self.warnings or self.element.robot.model.opt.cone != PYRAMIDAL:
+        robot = self.element.robot
+        if any(robot.model.geom_type[geom] == HFIELD for geoms in robot.felt_geoms for geom in geoms):
+            return ": contacts with a height field follow the triangles into which its squares are cut"
+        if self.warnings or robot.model.opt.cone != PYRAMIDAL:
             return ""
         return ": a pyramidal friction cone breaks it at contacts that are neither level nor upright"
 
@@ -87,7 +106,10 @@ class Finding:
             return "unusable"
         if self.is_exact:
             return "exact"
-        return "approximate" if min(self.trial.typical, self.trial.inc_1) < WEAK else "weak"
+        errors = [self.trial.typical, self.trial.inc_1]
+        # Where the parts are equal, only contacts are left that depend on how they are computed: the median counts.
+        errors += [self.trial.median] if self.has_equal_parts else []
+        return "approximate" if min(errors) < WEAK else "weak"
 
     @property
     def keeps_reward(self) -> bool | None:
@@ -126,7 +148,8 @@ class Survey:
         robot: Its robot.
         parts: What its observation is made of.
         action_parts: What its action is made of.
-        findings: The symmetries, those with the fewest violations first.
+        findings: The symmetries in the order of their use: first those of the task that change the robot, exact ones
+            before near ones, then motions of the world alone, then those that do not keep the reward.
     """
 
     env_id: str
@@ -169,6 +192,7 @@ def survey(
     observation: Description | None = None,
     near: bool = True,
     seed: int = 0,
+    progress: bool = False,
 ) -> Survey:
     """Find the symmetries of an environment's robot, and try each of them in the simulator.
 
@@ -179,6 +203,7 @@ def survey(
             some leading numbers), qvel and then arrays that MuJoCo derives from them, and the action is the control.
         near: Whether to leave out relabellings for which bodies would have to be far from where they are.
         seed: Seed of states and actions.
+        progress: Whether to show on a terminal how far it is.
 
     Raises:
         ValueError: If the observation is made in another way, the action is not the model's control, or actuators
@@ -199,12 +224,38 @@ def survey(
     warnings = (*uncompared(robot), *solver_warnings(robot))
     # What is not compared has to show itself in the simulator, perhaps late.
     usable = [element if _is_usable(element, parts, action_parts) else None for element in elements]
-    tried = trials(simulator, usable, action_parts.matrix, HORIZON if warnings else 1, seed=seed)
+    tried = tqdm(
+        trials(simulator, usable, action_parts.matrix, HORIZON if warnings else 1, seed=seed),
+        "trying symmetries in the simulator",
+        len(usable),
+        leave=False,
+        disable=None if progress else True,
+    )
     found = [Finding("", element, trial, has_task, warnings) for element, trial in zip(elements, tried, strict=True)]
-    findings = _told(found) if near else found
+    findings = sorted(_told(found) if near else found, key=_use)
     named = tuple(dataclasses.replace(finding, name=f"e{i}") for i, finding in enumerate(findings, start=1))
     own_id = env.spec.id if env.spec is not None else getattr(simulator.env, "name", type(simulator.env).__name__)
     return Survey(env_id or own_id, simulator, robot, parts, action_parts, named)
+
+
+def _use(finding: Finding) -> tuple[bool, bool, bool, int, bool]:
+    """Sorts by use; what is equally useful stays in the order of its violations."""
+    rank = ("exact", "approximate", "weak", "unusable").index(finding.verdict)
+    about_the_world = relabelling(finding) is not None and not moves_the_robot(finding)
+    return finding.trial is None, finding.keeps_reward is False, about_the_world, rank, not is_plain(finding)
+
+
+def moves_the_robot(finding: Finding) -> bool:
+    """Whether parts of the robot change places or are mirrored, and not only the world around it moves."""
+    element = finding.element
+    shapes = [shape for _, shape in element.match.shapes]
+    return any(b != c for b, c in enumerate(element.bodies)) or any(not np.allclose(s, np.eye(3)) for s in shapes)
+
+
+def is_plain(finding: Finding) -> bool:
+    """Whether the world stays, or is mirrored sideways where the shape is mirrored: these motions make a group."""
+    world = finding.element.world
+    return np.array_equal(world, np.eye(3)) or np.array_equal(world, np.diag([1.0, -1.0, 1.0]))
 
 
 def relabelling(finding: Finding) -> tuple[object, ...] | None:

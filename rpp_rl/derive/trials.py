@@ -51,6 +51,8 @@ class Trial:
         share_exact: Share of the states in which a step is exact, wild ones included.
         reward: Mean difference of rewards, relative to their spread.
         terminations: Share of the states in which only one side terminated.
+        n_unstable: States that were dropped because the simulation blew up, and
+        n_states: of how many.
     """
 
     inc_1: float
@@ -60,6 +62,8 @@ class Trial:
     share_exact: float
     reward: float
     terminations: float
+    n_unstable: int = 0
+    n_states: int = 0
 
     @property
     def is_exact(self) -> bool:
@@ -74,17 +78,18 @@ class BareModel(MujocoEnv):
         path: The MJCF or URDF file.
         ground: Whether to add a plane at height 0, for a file without its scene.
         motors: Whether every hinge and slide gets a motor, for a file without actuators.
+        keyframe: The keyframe at which to begin; the rest pose if not named.
 
     Attributes:
         name: The name of the file.
         n_skipped: Number of leading positions that are not observed.
 
     Raises:
-        ValueError: If the file holds no model, or one without joints or actuators.
+        ValueError: If the file holds no model, or one without joints or actuators, or no keyframe of this name.
         OSError: If there is no such file.
     """
 
-    def __init__(self, path: Path, *, ground: bool = False, motors: bool = False) -> None:
+    def __init__(self, path: Path, *, ground: bool = False, motors: bool = False, keyframe: str | None = None) -> None:
         self.name, self.has_ground, self.has_motors = path.name, ground, motors
         super().__init__(str(path.absolute()), 1, Box(-np.inf, np.inf, (1,), np.float64))
         if min(self.model.njnt, self.model.nu) == 0:
@@ -93,7 +98,11 @@ class BareModel(MujocoEnv):
                 f"{self.model.nu} controls; --motors gives every joint a motor"
             )
         self.frame_skip = max(1, round(STEP / self.model.opt.timestep))
-        self.n_skipped = place_size(Robot(self.model))
+        robot = Robot(self.model)
+        self.n_skipped = place_size(robot)
+        if keyframe is not None:
+            key = robot.index("key", keyframe)
+            self.init_qpos[:], self.init_qvel[:] = self.model.key_qpos[key], self.model.key_qvel[key]
         # The range of an unlimited control has no effect; random ones are drawn from it.
         self.model.actuator_ctrlrange[self.model.actuator_ctrllimited == 0] = (-1.0, 1.0)
         self._set_action_space()
@@ -181,15 +190,19 @@ def trials(
         state_map = state_map_of(element, simulator)
         images = [e.moved(state_map, action_matrix(element)).run(simulator) for e in experiments[:2]]
         single = np.concatenate([_errors(state_map, *pair) for pair in zip(rollouts, images, strict=False)])
+        n_states, met = N_STATES + N_WILD, _errors(state_map, rollouts[0], images[0])
+        if not len(met):
+            yield Trial(np.inf, None, np.inf, np.inf, 0.0, 0.0, 0.0, n_states - len(single), n_states)
+            continue
         inc_1, inc_n = state_map.inc(*both_stable(rollouts[0], images[0]), 1), None
         if n_steps > 1 and inc_1 < EXACT and single.max() < EXACT:
             longer = experiments[2].moved(state_map, action_matrix(element)).run(simulator)
             inc_n = state_map.inc(*both_stable(rollouts[2], longer), n_steps)
         share = float((single < EXACT).mean())
         # Wild states are to prove exactness; how good a near symmetry is show the ones that a robot meets.
-        met = _errors(state_map, rollouts[0], images[0])
         typical = float(np.sqrt((np.minimum(met, 1.0) ** 2).mean()))
-        yield Trial(inc_1, inc_n, typical, float(np.median(met)), share, *_task_errors(rollouts[0], images[0]))
+        task = _task_errors(rollouts[0], images[0])
+        yield Trial(inc_1, inc_n, typical, float(np.median(met)), share, *task, n_states - len(single), n_states)
 
 
 def state_map_of(element: RobotSymmetry, simulator: Simulator) -> StateMap:

@@ -97,7 +97,7 @@ COMPARED_ELSEWHERE = {
              "pos", "quat", "ipos", "iquat", "inertia"},
     "jnt": {"type", "bodyid", "qposadr", "dofadr", "axis", "pos", "range", "actfrcrange", "stiffnesspoly"},
     "dof": {"bodyid", "jntid", "parentid", "treeid"},
-    "geom": {"bodyid", "type", "size", "pos", "quat", "dataid", "surfacevel"},
+    "geom": {"bodyid", "type", "size", "pos", "quat", "dataid", "surfacevel", "friction"},
     "tendon": {"adr", "num", "type", "range", "actfrcrange", "lengthspring", "stiffnesspoly"},
     "actuator": {"trntype", "trnid", "gear", "ctrlrange", "forcerange", "gainprm", "biasprm", "ctrladr", "outadr"},
 }  # fmt: skip

@@ -339,3 +339,51 @@ def test_a_model_without_ground_and_actuators_gets_them_on_request(tmp_path):
     assert not any("ground" in warning for warning in standing.warnings)
     assert element(standing, "the world mirrors y; rod mirrors y").is_exact
     assert [atom.owner for atom in standing.action_parts.atoms] == ["motor of joint 1"]
+
+
+OVAL = legged(RECTANGLE, extra="").replace('type="cylinder" size=".2 .03"', 'type="ellipsoid" size=".22 .18 .05"')
+ROUGH = OVAL.replace('<geom type="plane" size="5 5 1"/>', '<geom type="hfield" hfield="flat"/>').replace(
+    "<worldbody>", '<asset><hfield name="flat" nrow="41" ncol="41" size="5 5 1 .1"/></asset><worldbody>'
+)
+
+
+def test_a_flat_height_field_breaks_no_symmetry_of_the_robot(surveyed):
+    """It is cut into triangles along one diagonal, so that contacts differ a little under a mirror: this is said."""
+    robot = surveyed(ROUGH)
+    finding = element(robot, LEFT_RIGHT)
+    assert (finding.violations, finding.verdict) == ((), "approximate")
+    assert finding.remarks == () or "triangles" in finding.remarks[-1]
+    assert {f.element.meaning.partition(";")[0] for f in accepted(robot)} >= {"the world mirrors y"}
+
+
+def test_a_table_has_one_row_for_each_relabelling(surveyed):
+    """The most useful ones first; what the world does besides is told on request."""
+    from rpp_rl.cli.derive_spec import table
+
+    robot = surveyed(OVAL)
+    text = table(robot)
+    names = [line.split()[0] for line in text.splitlines() if line.startswith("e") and "plate" in line]
+    assert names[:3] == ["e1", "e2", "e3"]
+    assert len([line for line in text.splitlines() if "; plate " in line and "broken by" not in line]) == 4
+    assert "--worlds tells them" in text
+    assert len([line for line in table(robot, worlds=True).splitlines() if "plate" in line]) > 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "group"), [(OVAL, "Z2xZ2"), (ROUGH, "Z2xZ2"), (legged(polygon(6)), "D6"),
+                                             (gripper(3), "D3")])  # fmt: skip
+def test_ten_seeds_give_the_same_group(surveyed, text, group):
+    for seed in range(10):
+        robot = surveyed(text, seed=seed)
+        assert derive(robot, accepted(robot), n_states=3, seed=seed).spec.group == Group.parse(group), seed
+
+
+def test_a_keyframe_is_where_a_model_begins(tmp_path):
+    path = tmp_path / "robot.xml"
+    key = '<keyframe><key name="low" qpos="0 0 .2 1 0 0 0 .1 .1 .1 .1"/></keyframe>'
+    path.write_text(legged(RECTANGLE, extra=key))
+    env = BareModel(path, keyframe="low")
+    env.reset(seed=0)
+    assert abs(env.data.qpos[2] - 0.2) < 0.2
+    with pytest.raises(ValueError, match="the model has no keyframe 'high'; there are low"):
+        BareModel(path, keyframe="high")
