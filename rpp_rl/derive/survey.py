@@ -71,14 +71,10 @@ class Finding:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What limits the evidence, or explains why the simulator does not agree with the comparison."""
-        blown_up = (
-            ()
-            if self.trial is None or not self.trial.n_unstable
-            else (
-                f"the simulation blew up in {self.trial.n_unstable} of {self.trial.n_states} states, which were dropped",
-            )
-        )
-        return (*blown_up, *self._other_remarks)
+        if self.trial is None or not self.trial.n_unstable:
+            return self._other_remarks
+        blown_up = f"the simulation blew up in {self.trial.n_unstable} of {self.trial.n_states} states: dropped"
+        return (blown_up, *self._other_remarks)
 
     @property
     def _other_remarks(self) -> tuple[str, ...]:
