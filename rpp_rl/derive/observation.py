@@ -14,7 +14,7 @@ from rpp_rl.derive.joints import JOINT_FORCE, JOINT_POSITION, JOINT_VELOCITY, jo
 from rpp_rl.derive.robot import BALL, FREE, HINGE, SLIDE, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, position_starts
 from rpp_rl.envs.layout import Block, Layout
-from rpp_rl.envs.simulator import Simulator
+from rpp_rl.envs.simulator import Simulator, silent
 from rpp_rl.symmetry import trivial, trivial_group
 from rpp_rl.symmetry.matrices import snapped
 
@@ -160,15 +160,7 @@ def observed_parts(simulator: Simulator, robot: Robot) -> ObservationParts:
     Raises:
         ValueError: If some of its numbers are none of the arrays that are known.
     """
-    env = simulator.env
-    rng = np.random.default_rng(0)
-    looks: list[tuple[ndarray, dict[str, ndarray]]] = []
-    env.reset(seed=0)
-    for _ in range(N_LOOKS):
-        obs, _, terminated, _, _ = env.step(simulator.random_actions(1, rng)[0])
-        looks.append((np.array(obs), {d.name: np.array(getattr(env.data, d.name)) for d in DERIVED}))
-        if terminated:
-            env.reset(seed=int(rng.integers(2**31)))
+    looks = _looks(simulator)
     at, found = simulator.n_state, []
     while at < simulator.size:
         known = [candidate for d in DERIVED for candidate in _candidates(d, robot)]
@@ -183,6 +175,21 @@ def observed_parts(simulator: Simulator, robot: Robot) -> ObservationParts:
         found.append(match[:2])
         at += match[2]
     return state_parts(robot, simulator.n_skipped, tuple(found))
+
+
+def _looks(simulator: Simulator) -> list[tuple[ndarray, dict[str, ndarray]]]:
+    """Observations on the way from resets, each with the arrays of the simulator at that moment."""
+    env, rng = simulator.env, np.random.default_rng(0)
+    looks: list[tuple[ndarray, dict[str, ndarray]]] = []
+    with silent():
+        env.reset(seed=0)
+        for _ in range(N_LOOKS):
+            obs, _, terminated, _, _ = env.step(simulator.random_actions(1, rng)[0])
+            if simulator.is_stable():
+                looks.append((np.array(obs), {d.name: np.array(getattr(env.data, d.name)) for d in DERIVED}))
+            if terminated or not simulator.is_stable():
+                env.reset(seed=int(rng.integers(2**31)))
+    return looks
 
 
 def _candidates(array: _Derived, robot: Robot) -> list[tuple[str, int, int]]:

@@ -267,6 +267,10 @@ class Comparison:
             Experiment(few, singles, is_free=True),
         )
         self.experiments = tuple(experiment.moved(unit, np.eye(n_actions)) for experiment in experiments)
+        # What hides behind other bodies touches nothing but when it is alone.
+        fixed = () if simulator.size == simulator.n_state else simulator.fixed_bodies
+        self.hidden = tuple(self.experiments[1]._replace(touching=bodies) for bodies in (fixed,) if bodies)
+        self.hidden_rollouts = tuple(experiment.run(simulator) for experiment in self.hidden)
         self.rollouts = tuple(experiment.run(simulator) for experiment in self.experiments)
         self.n_touching = touching(simulator, start) + touching(simulator, wild)
         blocks, slices = spec.observation.blocks, spec.observation.slices
@@ -331,7 +335,12 @@ class Comparison:
 
     def _sensitivity(self, g: Element, state_map: StateMap, images: Sequence[Rollout]) -> Sensitivity:
         tried = self.experiments[:3], self.rollouts[:3], images
-        return sensitivity(self.spec, self.simulator, state_map, g, *tried, self.is_state)
+        control = self.spec.action_rep.rho(g)
+        hidden = [
+            (rollout, experiment.moved(state_map, control).run(self.simulator))
+            for rollout, experiment in zip(self.hidden_rollouts, self.hidden, strict=True)
+        ]
+        return sensitivity(self.spec, self.simulator, state_map, g, *tried, self.is_state, hidden)
 
     def _remarks(self, rollout: Rollout, wild: Rollout) -> tuple[str, ...]:
         remarks = []

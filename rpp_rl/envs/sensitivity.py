@@ -49,29 +49,33 @@ class Experiment(NamedTuple):
         actions: For each step an action for each state.
         is_free: Whether in free flight, without contacts and limits.
         is_brief: Whether a step is only one of the simulator's, in which what is pressed together stays so.
+        touching: The only bodies that touch anything; all if none is named.
     """
 
     start: States
     actions: Float[ndarray, "T n action"]
     is_free: bool = False
     is_brief: bool = False
+    touching: tuple[int, ...] = ()
 
     def run(self, simulator: Simulator) -> Rollout:
         """What happens."""
         with ExitStack() as stack:
             if self.is_free:
                 stack.enter_context(simulator.without_constraints())
+            if self.touching:
+                stack.enter_context(simulator.touching_only(self.touching))
             if self.is_brief:
                 stack.enter_context(simulator.in_brief_steps())
             return simulator.rollout(self.start, self.actions)
 
     def moved(self, state_map: StateMap, control: Float[ndarray, "action action"]) -> Experiment:
         """The image."""
-        return Experiment(state_map.image(self.start), self.actions @ control.T, self.is_free, self.is_brief)
+        return self._replace(start=state_map.image(self.start), actions=self.actions @ control.T)
 
     def first(self, n: int) -> Experiment:
         """One step from the first states."""
-        return Experiment(self.start.take(slice(n)), self.actions[:1, :n], self.is_free, self.is_brief)
+        return self._replace(start=self.start.take(slice(n)), actions=self.actions[:1, :n])
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def sensitivity(
     rollouts: Sequence[Rollout],
     images: Sequence[Rollout],
     is_state: Bool[ndarray, " rep"],
+    hidden: Sequence[tuple[Rollout, Rollout]] = (),
 ) -> Sensitivity:
     """Try all mistakes in the specification of one element of the group.
 
@@ -129,8 +134,10 @@ def sensitivity(
         rollouts: What happened in them.
         images: What happened in the images of the first two kinds.
         is_state: Which coordinates of the observation are positions and velocities.
+        hidden: More rollouts and images, in which derived numbers show that are hidden otherwise.
     """
     trial = _Trial(spec, simulator, state_map, g, experiments, rollouts, images, is_state)
+    trial.shown += [trial.derived_numbers(*pair) for pair in hidden]
     unexercised: dict[tuple[str, str], list[str]] = {}
     better: dict[tuple[str, str], list[str]] = {}
     for mistake, which in _mistakes(spec, simulator, state_map, is_state):
@@ -164,7 +171,7 @@ class _Trial:
         self.derived = ~is_state
         self.rho, self.control = spec.obs_rep.rho(g), spec.action_rep.rho(g)
         self.known = {n: [self._errors(k, n, self.state_map, self.control) for k in range(3)] for n in STAGES}
-        self.shown = [self._shown(*pair) for pair in zip(rollouts, images, strict=False)]
+        self.shown = [self.derived_numbers(*pair) for pair in zip(rollouts, images, strict=False)]
         free = self.known[STAGES[-1]][2]
         self.is_exact = all(errors.max(initial=0.0) < EXACT for errors in self.known[STAGES[-1]])
         self.goes_wrong = bool((free > WRONG_WAY).any())
@@ -206,12 +213,12 @@ class _Trial:
         if self.experiments[k].is_free:
             # There are no contacts, so numbers derived from them and the rewards say nothing here.
             return changes
-        derived = self._shown(rollout, image)
+        derived = self.derived_numbers(rollout, image)
         rewards = (r.rewards[0][stable, None] for r in (rollout, image))
         terminations = (rollout.terminated[0] != image.terminated[0])[stable]
         return np.concatenate([changes, _relative(*derived), _relative(*rewards), [terminations.any()]])
 
-    def _shown(self, rollout: Rollout, image: Rollout) -> tuple[Float[ndarray, "m e"], Float[ndarray, "m e"]]:
+    def derived_numbers(self, rollout: Rollout, image: Rollout) -> tuple[Float[ndarray, "m e"], Float[ndarray, "m e"]]:
         """Predicted and actual numbers that the environment derives from the state, of all steps and stable states."""
         stable, layout = rollout.stable & image.stable, self.spec.observation
         predicted, actual = (to_rep(layout, r.obs[1:, stable]).reshape(-1, layout.rep.size) for r in (rollout, image))

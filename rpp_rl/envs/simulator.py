@@ -16,7 +16,7 @@ than these, a velocity command or the last action say, tells it by three names (
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -42,6 +42,8 @@ TRANSPARENT = (PassiveEnvChecker, OrderEnforcing, TimeLimit, RecordEpisodeStatis
 """Wrappers that change neither observations, actions nor rewards, and are passed by."""
 MAX_SKIPPED = 3
 """Leading positions that an observation may leave out."""
+JOINT_TRANSMISSION = 0
+"""MuJoCo's mjtTrn of an actuator on a joint."""
 SEED = 20
 """Of the reset before every chosen state: whatever is drawn at random afterwards is the same for a state and its
 image."""
@@ -253,23 +255,32 @@ class Simulator:
 
     @cached_property
     def zeros(self) -> frozenset[int]:
-        """Numbers of the observation that are contact forces on bodies which MuJoCo never reports any for.
+        """Numbers of the observation that MuJoCo never makes anything but zero.
 
-        Forces on a body without joints count for the body that it is fixed to. Found by writing into the array and
-        looking where it shows; nothing is known of environments without gymnasium's ``_get_obs``, or wrapped ones.
+        Inertia, velocity and contact force of the world; forces of actuators where there are none. Found by writing
+        into the arrays and looking where it shows; nothing is known of environments without gymnasium's ``_get_obs``,
+        or wrapped ones.
         """
-        look, model, data = getattr(self.env, "_get_obs", None), self.env.model, self.env.data
-        fixed = np.flatnonzero(model.body_weldid != np.arange(model.nbody))
-        if look is None or self.outer is not self.env or not len(fixed):
+        look = getattr(self.env, "_get_obs", None)
+        if look is None or self.outer is not self.env:
             return frozenset()
         self.outer.reset(seed=SEED)
         shown = []
         for value in (0.0, 0.5):
-            data.cfrc_ext[:] = 0.0
-            data.cfrc_ext[fixed] = value
+            for array, rows in self._zero_rows():
+                array[rows] = value
             shown.append(np.array(look()))
         self.outer.reset(seed=SEED)
         return frozenset(np.flatnonzero(shown[0] != shown[1]).tolist())
+
+    def _zero_rows(self) -> Iterator[tuple[ndarray, ndarray]]:
+        model, data = self.env.model, self.env.data
+        world = np.arange(model.nbody) == 0
+        for array in (data.cfrc_ext, data.cinert, data.cvel):
+            yield array, world
+        if (model.actuator_trntype == JOINT_TRANSMISSION).all():
+            driven = np.isin(model.dof_jntid, model.actuator_trnid[:, 0])
+            yield data.qfrc_actuator, ~(driven | (model.jnt_actgravcomp[model.dof_jntid] != 0))
 
     @contextmanager
     def in_brief_steps(self) -> Iterator[None]:
@@ -280,6 +291,24 @@ class Simulator:
             yield
         finally:
             self.env.frame_skip = before
+
+    @cached_property
+    def fixed_bodies(self) -> tuple[int, ...]:
+        """Bodies without joints on ones that move: their geoms often hide behind others that take all forces."""
+        welded = self.env.model.body_weldid
+        return tuple(np.flatnonzero((welded != np.arange(len(welded))) & (welded != 0)).tolist())
+
+    @contextmanager
+    def touching_only(self, bodies: Sequence[int]) -> Iterator[None]:
+        """Let only some of the robot's bodies touch anything, so that contact forces on these show."""
+        model = self.env.model
+        off = ~np.isin(model.geom_bodyid, bodies) & (model.body_weldid[model.geom_bodyid] != 0)
+        before = model.geom_contype.copy(), model.geom_conaffinity.copy()
+        model.geom_contype[off] = model.geom_conaffinity[off] = 0
+        try:
+            yield
+        finally:
+            model.geom_contype[:], model.geom_conaffinity[:] = before
 
     @contextmanager
     def without_constraints(self) -> Iterator[None]:
