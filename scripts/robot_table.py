@@ -124,7 +124,7 @@ def record(robot: Robot, folder: Path) -> dict[str, Any]:
         "error": worst.trial.inc_1 if worst and worst.trial else None,
         "median": worst.trial.median if worst and worst.trial else None,
         "exact": worst.trial.share_exact if worst and worst.trial else None,
-        "differences": [str(violation) for finding in told for violation in finding.violations],
+        "differences": list(dict.fromkeys(str(v) for finding in told for v in finding.violations)),
         "notes": found.warnings,
         "unstable": worst.trial.n_unstable if worst and worst.trial else 0,
         "seconds": round(time.process_time() - start),

@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.envs.spec import EnvSpec
@@ -148,7 +148,7 @@ class _Model:
         features = self._features(x)
         gram = features.T @ features + RIDGE * n * np.eye(features.shape[1])
         self.weights = np.linalg.solve(gram, features.T @ ((y - self.out_center) / self.out_scale))
-        self.tree = cKDTree((x - self.center) / self.scale)
+        self.tree = KDTree((x - self.center) / self.scale)
 
     def _features(self, x: Float[ndarray, "n in"]) -> Float[ndarray, "n k"]:
         x = (x - self.center) / self.scale

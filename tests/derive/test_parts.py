@@ -82,7 +82,7 @@ def test_the_twins_are_images_of_each_other():
         ("-20 40", "-20 45", "left wrist range (reversed) -0.785398, right wrist -0.698132"),
         ('axis="0 0.1 1"', 'axis="0 0.2 1"', "right slide axis is 5.6° from the image of left slide"),
         ('axis="1 0 0"', 'pos=".01 .01 0" axis="1 0 0"', "right wrist is 0.01 m from the image of left wrist"),
-        ('friction=".8"', 'friction=".9"', "left box friction 0.9, right box 0.8"),
+        ('friction=".8"', 'friction="1.2"', "left box friction 1.2, right box 0.8"),
         ('friction=".8"', 'friction=".8" solref=".03 1"', "left box solref 0.03, right box 0.02"),
         ('friction=".8"', 'friction=".8" contype="2"', "left box contype 2, right box 1"),
         ('friction=".8"', 'friction=".8" condim="4"', "left box condim 4, right box 3"),
@@ -135,6 +135,11 @@ def test_a_spring_with_an_even_power_has_no_mirror_image():
     violations = [str(violation) for violation in mirror(text).violations]
     assert violations == ["left wrist stiffness (reversed) -2, right wrist 2"]
     assert mirror(text.replace('"1 2 3"', '"1 0 3"')).violations == ()
+
+
+def test_friction_below_that_of_everything_else_is_not_felt():
+    """Of two geoms that touch the larger friction counts, and everything else here has 1."""
+    assert mirror(twins('friction=".8"', 'friction=".9"')).violations == ()
 
 
 def test_a_mass_out_of_place_is_told_in_metres():
