@@ -5,7 +5,8 @@
 Random robots with two equal sides, floating or fixed, are written as MJCF. In the compiled model one number of one part
 is changed, or the same number of the part and of its image. An oracle that shares no code with the comparison steps
 MuJoCo itself from random states and their images. A case fails if the symmetry breaks and no violation names the part
-(missed), or if it does not break and something is named (false alarm).
+(missed), or if it does not break and something is named (false alarm): the comparison does not know what a robot can
+reach, so that a foot that never touches anything differs all the same.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ MATTERS = 1e-9
 
 
 def model_text(rng: np.random.Generator) -> str:
-    """A random robot whose left and right are images of each other, with a spine and one to three pairs of limbs."""
+    """A random robot whose left and right are images of each other, with a spine and one to three pairs of limbs.
+
+    Of spheres and capsules alone: MuJoCo computes contacts of other shapes by steps that are not the same in a mirror.
+    """
     floats = rng.uniform() < 0.7
     limbs = "".join(limb for k in range(rng.integers(1, 4)) for limb in _pair(rng, f"limb{k}"))
     actuators = "".join(_actuators(rng, f"limb{k}") for k in range(limbs.count("<!--right")))
@@ -45,7 +49,7 @@ def model_text(rng: np.random.Generator) -> str:
     return f"""<mujoco><compiler angle="radian"/><option timestep=".004" cone="elliptic"/><worldbody>
   <geom name="floor" type="plane" size="5 5 1"/>
   <body name="trunk" pos="0 0 {"0.5" if floats else "1"}">{root}
-    <geom name="chest" type="box" size=".2 .12 .08"/>{spine}{limbs}</body></worldbody>
+    <geom name="chest" type="capsule" size=".1" fromto="0 -.1 0 0 .1 0"/>{spine}{limbs}</body></worldbody>
   <actuator><motor name="nod" joint="neck" gear="3" ctrlrange="-1 1"/>{actuators}</actuator></mujoco>"""
 
 
@@ -61,9 +65,7 @@ def _pair(rng: np.random.Generator, name: str) -> Iterator[str]:
     axes = [rng.normal(size=3) for _ in range(2)]
     ranges = np.sort(rng.uniform(-1.0, 1.0, size=(2, 2)), axis=1) * (0.2 if kind == "slide" else 1.0)
     turn = rng.normal(size=4)
-    foot = ['type="sphere" size=".05"', 'type="box" size=".06 .03 .02"', 'type="ellipsoid" size=".06 .04 .03"'][
-        rng.integers(3)
-    ]
+    foot = ['type="sphere" size=".05"', 'type="capsule" size=".03 .05"'][rng.integers(2)]
     numbers = rng.uniform(0.2, 1.0, size=3)
     signs = rng.choice([-1.0, 1.0], size=2)
     for side, m in (("left", np.eye(3)), ("right", MIRROR)):
@@ -126,6 +128,13 @@ def _one_scaled(values: ndarray, rng: np.random.Generator) -> ndarray:
     return changed
 
 
+def _grown(values: ndarray, rng: np.random.Generator) -> ndarray:
+    """Enough to stick out of the other geoms of the body, within which nothing is felt."""
+    changed, i = values.copy(), int(rng.choice(np.flatnonzero(values)))
+    changed[i] *= rng.uniform(1.6, 2.0)
+    return changed
+
+
 def _one_shifted(values: ndarray, rng: np.random.Generator) -> ndarray:
     changed = values.copy()
     changed[rng.integers(len(values))] += rng.choice([-1, 1]) * rng.uniform(0.005, 0.02)
@@ -150,9 +159,9 @@ CHANGES = (
     Change("dof_damping", "dof", lambda values, rng: values + rng.uniform(0.05, 0.3), is_scalar=True),
     Change("dof_armature", "dof", lambda values, rng: values + rng.uniform(0.005, 0.02), is_scalar=True),
     Change("dof_frictionloss", "dof", lambda values, rng: values + rng.uniform(0.05, 0.3), is_scalar=True),
-    Change("geom_size", "geom", _one_scaled),
-    Change("geom_pos", "geom", _one_shifted),
-    Change("geom_friction", "geom", lambda values, rng: values * [rng.uniform(0.2, 0.6), 1, 1], is_scalar=True),
+    Change("geom_size", "geom", _grown),
+    Change("geom_pos", "geom", lambda values, rng: 3 * _one_shifted(values, rng) - 2 * values),
+    Change("geom_friction", "geom", lambda values, rng: values * [rng.choice([0.4, 1.7]), 1, 1], is_scalar=True),
     Change("geom_solref", "geom", lambda values, rng: values * [rng.uniform(1.3, 2), 1], is_scalar=True),
     Change("geom_rgba", "geom", lambda values, rng: rng.uniform(size=4), is_scalar=True),
     Change("actuator_gear", "actuator", _one_scaled, is_scalar=True),
@@ -169,8 +178,7 @@ class Original:
         robot = Robot(self.model)
         mirrors = [e for e in find_symmetries(robot) if np.array_equal(e.world, MIRROR) and not e.violations]
         self.symmetry: RobotSymmetry = mirrors[0]
-        if not self.error(self.model, rng) < MATTERS:
-            raise AssertionError("a model that is made symmetric is not")
+        self.rounding = self.error(self.model, rng)
 
     def image(self, part: str, index: int) -> int:
         """Which part takes the place of another."""
@@ -258,8 +266,11 @@ def case(original: Original, change: Change, rng: np.random.Generator) -> Case |
     for index in (i, j) if both else (i,):
         array[index] = values.reshape(array[index].shape)
     if change.field == "geom_size":
-        model.geom_rbound[i] *= 1.3
-        model.geom_aabb[i, 3:] *= 1.3
+        model.geom_rbound[i] *= 2.0
+        model.geom_aabb[i, 3:] *= 2.0
+    # Short cuts that the compiler took for places that coincide.
+    for short_cut in (model.body_simple, model.body_sameframe, model.geom_sameframe, model.dof_simplenum):
+        short_cut[:] = 0
     mujoco.mj_setConst(model, mujoco.MjData(model))
     robot = Robot(model)
     element = next(
@@ -299,7 +310,11 @@ def _same_maps(element: RobotSymmetry, other: RobotSymmetry) -> bool:
 def cases(n_models: int, n_cases: int, seed: int) -> Iterator[Case]:
     """Perturbations of several models, every kind in turn."""
     rng = np.random.default_rng(seed)
-    originals = [Original(rng) for _ in range(n_models)]
+    originals: list[Original] = []
+    while len(originals) < n_models:
+        # Limbs that cross have contacts without a direction of their own; in such a robot nothing small could be seen.
+        original = Original(rng)
+        originals += [original] if original.rounding < MATTERS else []
     for k in range(n_cases):
         found = case(originals[k % n_models], CHANGES[k % len(CHANGES)], rng)
         if found is not None:

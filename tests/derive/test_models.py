@@ -375,7 +375,7 @@ def test_a_table_has_one_row_for_each_relabelling(surveyed):
 def test_ten_seeds_give_the_same_group(surveyed, text, group):
     for seed in range(10):
         robot = surveyed(text, seed=seed)
-        assert derive(robot, accepted(robot), n_states=3, seed=seed).spec.group == Group.parse(group), seed
+        assert derive(robot, accepted(robot), n_states=3, seed=seed).spec.group == parse_group(group), seed
 
 
 def test_a_keyframe_is_where_a_model_begins(tmp_path):
