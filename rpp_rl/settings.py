@@ -1,7 +1,7 @@
 """The settings of a run: frozen dataclasses with their defaults, and the YAML files that override them.
 
-Order of authority: default in the dataclass < YAML file < flag of the command. Unknown keys and values of a wrong type
-are errors, never guesses, and YAML holds plain values only.
+Order of authority: default in the dataclass < shipped base of new runs < YAML file < flag of the command. Unknown keys
+and values of a wrong type are errors, never guesses, and YAML holds plain values only.
 """
 
 import dataclasses
@@ -13,9 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+
+from rpp_rl.shipped_configs import shipped
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -73,22 +75,43 @@ class Settings:
 
     config_folder: ClassVar[str]
     """The folder of `configs/` that holds such settings, if any are shipped."""
+    base: ClassVar[str | None] = None
+    """The shipped file with which new runs begin; a file of the user's and flags change it."""
 
     def __post_init__(self) -> None:
         check_values(self)
+
+    @classmethod
+    def new(cls, **settings: Any) -> Self:  # noqa: ANN401
+        """The settings of a new run, as its command makes them: those of the file `base`, changed by those given.
+
+        The constructor fills in what runs of any age left unsaid.
+
+        Raises:
+            ValueError: If a value has the wrong type or lies outside its range.
+        """
+        return cls(**{**cls.base_settings(), **settings})
+
+    @classmethod
+    def base_settings(cls) -> dict[str, object]:
+        """What is in the file `base`."""
+        return {} if cls.base is None else load_yaml(shipped(cls.config_folder)[cls.base])
 
     def to_dict(self) -> dict[str, object]:
         """Plain values that YAML can hold and :func:`merged_settings` reads back."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
 
-def merged_settings(kind: type[Kind], flags: Mapping[str, object], path: Path | None = None) -> Kind:
+def merged_settings(
+    kind: type[Kind], flags: Mapping[str, object], path: Path | None = None, *, is_new: bool = False
+) -> Kind:
     """Merge the defaults, a YAML file and the flags of a command, the latter having the last word.
 
     Args:
         kind: Which settings.
         flags: The settings given on the command line.
         path: A YAML file of settings: flat, or keyed by environment id with an optional section ``default``.
+        is_new: Whether they are for a new run, which begins with the file `Settings.base`.
 
     Raises:
         ValueError: If a key is unknown, a value has the wrong type, or the file has no section for the environment.
@@ -96,7 +119,7 @@ def merged_settings(kind: type[Kind], flags: Mapping[str, object], path: Path | 
     """
     check_keys(kind, flags, "the command line")
     in_file = {} if path is None else settings_for(kind, flags.get("env"), load_yaml(path), path)
-    merged = {**in_file, **flags}
+    merged = {**(kind.base_settings() if is_new else {}), **in_file, **flags}
     if "env" not in merged:
         raise ValueError("no environment given: add --env ID, for example --env Ant-v4")
     return kind(**merged)

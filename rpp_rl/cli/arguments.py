@@ -87,7 +87,7 @@ def train_sac_parser() -> argparse.ArgumentParser:
         prog="train-sac",
         description="Train soft actor-critic with the symmetry of the robot as a soft prior (--rpp), as a law "
         "(--emlp), or without it (--mlp).",
-        epilog="A setting given as a flag beats the one in the file, which beats the default.",
+        epilog="A setting given as a flag beats the one in the file, which beats that of '-conf base'.",
     )
     add_settings(parser, SACConfig)
     parser.add_argument(
@@ -191,7 +191,7 @@ def settings_from(
         if folder is not None:
             return merged_settings(kind, flags, folder.config)
         path = config_file(args.conf_file, kind.config_folder) if args.conf_file else None
-        return merged_settings(kind, flags, path)
+        return merged_settings(kind, flags, path, is_new=True)
 
 
 def add_env_kwargs(parser: argparse.ArgumentParser) -> None:

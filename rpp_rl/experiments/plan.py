@@ -13,9 +13,9 @@
       paper: {mode: rpp, conf: faithful}
     end_early: {at: 120000, below: 0.5, of: plain}
 
-Of two settings of one name the later one in this list holds: of the file ``conf``, of every run, of the environment, of
-the variant's own file ``conf``, of the variant, of the variant in this environment. ``null`` in place of the settings
-of an environment leaves it out of the variant.
+Of two settings of one name the later one in this list holds: of the base of new runs, of the file ``conf``, of every
+run, of the environment, of the variant's own file ``conf``, of the variant, of the variant in this environment. ``null``
+in place of the settings of an environment leaves it out of the variant.
 """
 
 import dataclasses
@@ -250,7 +250,7 @@ class _Reader:
         if special is None:
             return None
         below, between = (self._from_file(conf, env_id) for conf in (self.data.get("conf"), variant.conf))
-        return {**below, **common, **of_env, **between, **variant.own, **special}
+        return {**self.config.base_settings(), **below, **common, **of_env, **between, **variant.own, **special}
 
     def _from_file(self, conf: object, env_id: str) -> dict[str, object]:
         """The settings that a file has for an environment."""

@@ -17,7 +17,7 @@ def train(config: ModelConfig, *, progress: bool = ...) -> DynamicsRun: ...
 def train(config: SACConfig | ModelConfig, *, progress: bool = False) -> SACRun | DynamicsRun:
     """Train as ``train-sac`` or ``train-model`` does, with evaluations, checkpoints and a record in a run folder.
 
-    >>> run = train(SACConfig(env="Ant-v4", mode="rpp", n_timesteps=20_000))  # doctest: +SKIP
+    >>> run = train(SACConfig.new(env="Ant-v4", mode="rpp", n_timesteps=20_000))  # doctest: +SKIP
     >>> run.agent.predict(run.agent.env.reset())  # doctest: +SKIP
 
     Args:

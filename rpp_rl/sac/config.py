@@ -206,6 +206,7 @@ class SACConfig(NetworkSettings, AgentSettings, ModelSettings, RunSettings):
     """
 
     config_folder: ClassVar[str] = "sac"
+    base: ClassVar[str | None] = "base"
 
     model_based: bool = setting(
         False,
