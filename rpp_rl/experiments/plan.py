@@ -14,8 +14,8 @@
     end_early: {at: 120000, below: 0.5, of: plain}
 
 Of two settings of one name the later one in this list holds: of the base of new runs, of the file ``conf``, of every
-run, of the environment, of the variant's own file ``conf``, of the variant, of the variant in this environment. ``null``
-in place of the settings of an environment leaves it out of the variant.
+run, of the environment, of the variant's own file ``conf``, of the variant, of the variant in this environment.
+The value ``null`` in place of the settings of an environment leaves it out of the variant.
 """
 
 import dataclasses
