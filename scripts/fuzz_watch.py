@@ -58,9 +58,9 @@ class Watch:
     def _is_wrong(self, event: str, args: tuple[Any, ...]) -> bool:
         if event == "open":
             return self._is_wrong_file(*args)
-        if event == "exec":  # installed code is run when it is imported, and named tuples are made from text
+        if event == "exec":  # installed code when it is imported; named tuples and checks of types are text
             name = args[0].co_filename
-            return not name.startswith((*TRUSTED, "<frozen", "<string>"))
+            return not name.startswith((*TRUSTED, "<frozen", "<string>", "<@beartype("))
         if event == "import":
             return args[1] is not None and not _is_trusted(args[1])
         if event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir():

@@ -101,9 +101,12 @@ def test_a_run_of_the_first_version_goes_on_with_new_episodes(copied, capsys):
 
 def test_the_state_of_the_optimisers_goes_on(copied):
     model = load(copied)
-    for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
-        steps = {int(state["step"]) for state in optimizer.state_dict()["state"].values()}
-        assert steps == {model._n_updates}
+    every, every_other = model._n_updates, model._n_updates // 2  # policy_delay is 2
+    for network, expected in ((model.critic, every), (model.actor, every_other)):
+        steps = {int(state["step"]) for state in network.optimizer.state_dict()["state"].values()}
+        assert steps == {expected}
+    (step,) = {int(state["step"]) for state in model.ent_coef_optimizer.state_dict()["state"].values()}
+    assert step == every_other
 
 
 def test_what_was_recorded_after_the_last_checkpoint_is_removed(tiny, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def test_a_run_that_resumes_otherwise_is_a_loss(tmp_path, monkeypatch):
     """Negative control: the state of torch's generator is not restored."""
     monkeypatch.setattr("rpp_rl.runs.training_state.torch.set_rng_state", lambda state: None)
     only = ["SIGKILL", "checkpoint"]
-    args = Namespace(events=2, seed=0, steps=60, env="Pendulum-v1", progress=None, fresh_every=0, only=only)
+    args = Namespace(events=8, seed=0, steps=60, env="Pendulum-v1", progress=None, fresh_every=0, only=only)
     _, lost, _ = soak.soak(args, tmp_path)
     assert any("differs in" in line for line in lost)
 

@@ -43,7 +43,7 @@ def filled(n=400):
 def make_world(mode="rpp", **options):
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
-    options = {"reward": reward, "terminated": terminated, "learning_rate": 1e-2} | options
+    options = {"reward": reward, "terminated": terminated, "learning_rate": 3e-3} | options
     return World(POINTS, ACTIONS, mode=mode, widths=(32, 32), ensemble=3, **options)
 
 
