@@ -146,6 +146,9 @@ def settings_for(kind: type[Settings], env_id: object, data: Mapping[str, object
     return {**sections.get("default", {}), **sections.get(str(env_id), {})}
 
 
+OF_THE_ZOO = "hyperparameter files of rl-baselines3-zoo hold Python code: write net_arch and the like as settings here"
+
+
 def check_keys(kind: type[Settings], data: Mapping[str, object], where: str) -> None:
     """Refuse keys that are no setting, naming the nearest one that is.
 
@@ -155,7 +158,8 @@ def check_keys(kind: type[Settings], data: Mapping[str, object], where: str) -> 
     fields = [field.name for field in dataclasses.fields(kind)]
     for key in data:
         if key not in fields:
-            raise ValueError(f"{where}: unknown setting {key!r}; {nearest(str(key), fields)}")
+            hint = OF_THE_ZOO if key in ("policy", "policy_kwargs") else nearest(str(key), fields)
+            raise ValueError(f"{where}: unknown setting {key!r}; {hint}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import envs_reps
 from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
-from rpp_rl.envs.spec import EnvSpec
+from rpp_rl.envs.spec import EnvSpec, percent
 
 PAPER = {
     "Ant": "Z4, exact",
@@ -44,11 +44,6 @@ def row(spec: EnvSpec, check: GeneratorCheck) -> tuple[str, ...]:
         f"**{check.verdict}**" if check.verdict == "wrong" else check.verdict,
         PAPER[spec.env_id.split("-")[0]],
     )
-
-
-def percent(error: float) -> str:
-    """An error relative to the state's increment."""
-    return f"{error:.0e}" if error < 1e-6 else f"{100 * error:.2g} %"
 
 
 def main() -> None:

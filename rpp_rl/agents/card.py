@@ -10,6 +10,9 @@ import numpy as np
 LEVEL = 0.95
 """Probability with which the mean of as many other episodes lies in the interval of a card."""
 
+FEW = 5
+"""Episodes below which an interval says nothing."""
+
 MAX_ROWS = 15
 """Rows of a table of a curve."""
 
@@ -71,6 +74,11 @@ def to_markdown(name: str, env_id: str | None, card: Mapping[str, Any]) -> str:
     record, group = card["evaluation"], card.get("group")
     symmetry = f"with the group {group} as the symmetry" if group else "without symmetry"
     low, high = record["interval"]
+    expected = (
+        f"; the mean of as many other episodes lies between {low:.1f} and {high:.1f} with {LEVEL:.0%} probability"
+    )
+    if record["episodes"] < FEW:
+        expected = ", too few to say where the mean of others lies"
     lines = [
         f"# {name}",
         "",
@@ -78,8 +86,7 @@ def to_markdown(name: str, env_id: str | None, card: Mapping[str, Any]) -> str:
         f"with seed {card['seed']}, after {card['steps']} steps.",
         "",
         f"**Return {record['mean_return']:.1f} ± {record['std_return']:.1f}** (mean and standard deviation of "
-        f"{record['episodes']} episodes with the deterministic policy, seed {record['seed']}); the mean of as many "
-        f"other episodes lies between {low:.1f} and {high:.1f} with {LEVEL:.0%} probability. Mean length "
+        f"{record['episodes']} episodes with the deterministic policy, seed {record['seed']}){expected}. Mean length "
         f"{np.mean(record['lengths']):.0f} steps.",
         "",
         *_errors(card["equivariance_error"], card.get("measured_group")),

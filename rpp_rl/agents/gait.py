@@ -106,7 +106,7 @@ def _name(block: Block, coordinates: Sequence[int], *, is_alone: bool) -> str:
     """The block's, if it has one set and a short name; otherwise the words that the labels share."""
     if is_alone and len(set(block.kinds)) == 1 and len(block.title) <= MAX_NAME:
         return block.title
-    labels = [_label(block, i).split() for i in coordinates]
+    labels = [_label(block, i).replace("_", " ").split() for i in coordinates]
     shared = [word for word in labels[0] if all(word in words for words in labels)]
     unit = block.units[coordinates[0]]
     return " ".join([*shared, "angle", *([f"[{unit}]"] if unit else [])])

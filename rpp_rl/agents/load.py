@@ -58,7 +58,11 @@ def find_agent(source: str | Path) -> Path:
         return _agent_of_run(path)
     if not path.is_file():
         known = registry.names()
-        hint = nearest(str(source), known) if known else "none come with this version"
+        hint = (
+            nearest(str(source), known)
+            if known and len(path.parts) == 1
+            else "list-agents prints those that come along"
+        )
         raise AgentError(f"{source}: no such file, folder or pretrained agent; {hint}")
     return path
 

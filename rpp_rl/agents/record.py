@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -28,6 +29,12 @@ MAX_FPS = 30
 
 TRACKING_MODES = (1, 2)
 """MuJoCo's numbers of the modes ``track`` and ``trackcom`` of a camera."""
+
+TRACKING = 1
+"""MuJoCo's number of the type of a camera that is in no model and follows a body."""
+
+VIEW_DISTANCE = 5.0
+"""From where a robot without a camera is filmed, in its radii."""
 
 
 class RenderError(RuntimeError):
@@ -77,7 +84,7 @@ def record_agent(
         raise ValueError(f"expected an environment made with render_mode='rgb_array', got {env.render_mode!r}")
     choose_renderer()
     _follow_robot(env)
-    rate = float(env.metadata.get("render_fps", MAX_FPS))
+    rate = _steps_per_second(env)
     stride = int(np.ceil(rate / MAX_FPS))
     n_steps, n_frames, total = 0, 0, 0.0
     with _writer(path, rate / stride) as write:
@@ -115,14 +122,38 @@ def choose_renderer() -> None:
     os.environ["MUJOCO_GL"] = usable[0]
 
 
+def _steps_per_second(env: gym.Env) -> float:
+    """What the simulator says, or the environment."""
+    dt = getattr(env.unwrapped, "dt", None)
+    return 1 / dt if isinstance(dt, float) and dt > 0 else float(env.metadata.get("render_fps") or MAX_FPS)
+
+
 def _follow_robot(env: gym.Env) -> None:
-    """Use the model's camera that moves with the robot, unless another camera was chosen."""
+    """Let the camera move with the robot, unless another was chosen: the model's, or a free one near its first body."""
     renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
     # Gymnasium asks for a camera named "track", which MuJoCo 4 no longer finds by its way of asking.
-    if renderer is not None and renderer.camera_id == -1:
-        tracking = np.isin(renderer.model.cam_mode, TRACKING_MODES).nonzero()[0]
-        if len(tracking):
-            renderer.camera_id = int(tracking[0])
+    if renderer is None or renderer.camera_id != -1:
+        return
+    model = renderer.model
+    tracking = np.isin(model.cam_mode, TRACKING_MODES).nonzero()[0]
+    if len(tracking):
+        renderer.camera_id = int(tracking[0])
+    elif renderer.default_cam_config is None and model.nbody > 1:
+        renderer.camera_id = None  # Gymnasium would turn a numbered camera into one that stays where it is.
+        renderer.default_cam_config = {
+            "type": TRACKING,
+            "trackbodyid": 1,
+            "distance": VIEW_DISTANCE * _size(model, renderer.data),
+            "elevation": -20.0,
+        }
+
+
+def _size(model: Any, data: Any) -> float:  # noqa: ANN401 (MuJoCo has no types)
+    """The radius of the first body and everything that hangs on it [m]."""
+    geoms = np.flatnonzero(model.body_rootid[model.geom_bodyid] == 1)
+    if not len(geoms):
+        return 1.0
+    return float((np.linalg.norm(data.geom_xpos[geoms] - data.xpos[1], axis=1) + model.geom_rbound[geoms]).max())
 
 
 def _frame(env: gym.Env) -> ndarray:
@@ -130,7 +161,10 @@ def _frame(env: gym.Env) -> ndarray:
     from mujoco import FatalError  # pyright: ignore[reportAttributeAccessIssue]
 
     try:
-        frame: Any = env.render()
+        # Pictures are timed by the simulator, so what Gymnasium says of a missing rate does not matter.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*No render fps was declared")
+            frame: Any = env.render()
     except (FatalError, RuntimeError, ImportError, AttributeError, OSError) as error:
         # Drivers fail in many ways; PyOpenGL without its library is an AttributeError.
         raise RenderError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} fails here: {error}") from error

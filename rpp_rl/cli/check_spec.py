@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import envs_reps
 from rpp_rl.cli.bare_model import add_model, add_model_options, bare_model, refuse_model_options
 from rpp_rl.cli.errors import command
-from rpp_rl.cli.text import aligned, percent
+from rpp_rl.cli.text import aligned
+from rpp_rl.envs.spec import percent
 from rpp_rl.io.border import UserError, user_input
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ than these, a velocity command or the last action say, tells it by three names (
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -321,11 +322,16 @@ class Simulator:
             self.env.model.opt.disableflags = before
 
 
-@contextmanager
-def silent() -> Iterator[None]:
+def silent() -> AbstractContextManager[None]:
     """Keep MuJoCo from printing that a simulation blew up: such states are counted instead."""
-    before = mujoco.get_mju_user_warning()  # pyright: ignore[reportAttributeAccessIssue]
-    mujoco.set_mju_user_warning(_ignored)  # pyright: ignore[reportAttributeAccessIssue]
+    return _warning(_ignored)
+
+
+@contextmanager
+def _warning(handler: Callable[[str], None]) -> Iterator[None]:
+    """Give MuJoCo's warnings to a function; by itself it prints them and writes a file in the current folder."""
+    before: Any = mujoco.get_mju_user_warning()  # pyright: ignore[reportAttributeAccessIssue]
+    mujoco.set_mju_user_warning(handler)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
@@ -349,8 +355,13 @@ def _is_monitor(env: gymnasium.Env[Any, Any]) -> bool:
     return "stable_baselines3.common.monitor.Monitor" in names
 
 
-def make(env_id: str) -> gymnasium.Env[Any, Any]:
-    """`gymnasium.make` without its advice to upgrade: v4 and v5 are different environments, each with its symmetry."""
-    with warnings.catch_warnings():
+def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:  # noqa: ANN401 (as Gymnasium's)
+    """`gymnasium.make` without advice: v4 and v5 are different environments, and their models are not ours to mend."""
+    with warnings.catch_warnings(), _warning(_unless_deprecated):
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
-        return gymnasium.make(env_id)
+        return gymnasium.make(env_id, **kwargs)
+
+
+def _unless_deprecated(message: str) -> None:
+    if "is deprecated" not in message:
+        print(f"WARNING: {message}", file=sys.stderr)

@@ -59,6 +59,13 @@ class Generator:
         return self.keeps_reward and all(error is not None and error < EXACT for error in errors)
 
 
+def percent(error: float) -> str:
+    """An error relative to a change, for people: in percent, or as it is when it is of the size of rounding."""
+    if error < 1e-6:
+        return f"{error:.1e}"
+    return f"{100 * error:.2g} %" if error < 0.995 else f"{100 * error:.0f} %"
+
+
 @dataclass(frozen=True)
 class EnvSpec:
     """How a group acts on an environment's observations and actions, with the evidence for it.

@@ -35,6 +35,9 @@ def report(line: str) -> None:
         print(line, flush=True)
 
 
+MIN_STEPS_OF_RATE = 50
+"""Steps after which it is said how long the rest will take; the first ones take longer."""
+
 SAME_PRESS = 0.5
 """Seconds within which a second Ctrl-C is the first one, arriving twice."""
 
@@ -187,14 +190,14 @@ class Evaluation(Periodic):
         self.folder.save_evaluations(*map(np.asarray, (self.timesteps, self.results, self.ep_lengths)))
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
-        self.logger.dump(n_steps)
+        self.model.dump_logs()
         self._report(mean, std)
 
     def _report(self, mean: float, std: float) -> None:
         n_steps, total = self.model.num_timesteps, self.model._total_timesteps
         line = f"step {n_steps}/{total}: return {mean:.1f} ± {std:.1f}, best {self.best:.1f}"
         started_at, first_step = self.started
-        if n_steps > first_step:
+        if n_steps - first_step >= MIN_STEPS_OF_RATE:
             rate = (n_steps - first_step) / (time.monotonic() - started_at)
             line += f", {rate:.0f} steps/s, {tqdm.format_interval(max(0, total - n_steps) / rate)} left"
         report(line)

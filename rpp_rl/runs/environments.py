@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -99,14 +98,14 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], monitor: Path | None = Non
         # A signal may reach all processes of a run; only the main one may act on it, and it still needs this one.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+    from rpp_rl.envs.simulator import make  # imports MuJoCo, which has to be told before how to render
+
     check_known(env_id)
     if ":" in env_id and "" not in sys.path:
         sys.path.insert(0, "")  # a command finds modules in the current folder, as ``python -m`` does
     about = f"cannot make {env_id} with {env_kwargs}" if env_kwargs else f"cannot make {env_id}"
-    with user_input(gym.error.Error, ImportError, TypeError, about=about), warnings.catch_warnings():
-        # Which version to train on is the user's choice: v4 and v5 are different environments.
-        warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
-        env = gym.make(env_id, **env_kwargs)
+    with user_input(gym.error.Error, ImportError, TypeError, about=about):
+        env = make(env_id, **env_kwargs)
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise UserError(f"{env_id}: expected {name} in a one-dimensional Box, got {space}")

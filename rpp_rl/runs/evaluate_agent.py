@@ -10,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
 from rpp_rl.agents import TrainedAgent, load_agent, registry
-from rpp_rl.agents.card import reproduces
+from rpp_rl.agents.card import FEW, reproduces
 from rpp_rl.io.border import user_input
 from rpp_rl.runs.environments import environment_of, make_vec_env
 from rpp_rl.sac import RPPSACPolicy, actor_equivariance_errors
@@ -69,6 +69,8 @@ class AgentEvaluation:
             verdict = f"this is {'within' if self.reproduces_card else 'OUTSIDE'} its interval {low:.1f} to {high:.1f}"
             if self.reproduces_card is None:
                 verdict = f"play as many to compare (--episodes {self.card['episodes']})"
+                if self.card["episodes"] < FEW:
+                    verdict = "too few to compare"
             lines.append(
                 f"the card says {self.card['mean_return']:.1f} ± {self.card['std_return']:.1f} in "
                 f"{self.card['episodes']} episodes; {verdict}"
@@ -124,7 +126,7 @@ def evaluate(
     is_alike = deterministic and (env_id, env_kwargs) == (agent.env_id, agent.env_kwargs)
     card = agent.card.get("evaluation") if is_alike else None
     # The interval is for means of as many episodes as the card was made with.
-    is_comparable = card is not None and card["episodes"] == len(returns)
+    is_comparable = card is not None and card["episodes"] == len(returns) >= FEW
     return AgentEvaluation(
         agent=registry.name_of(agent.path),
         env=env_id,

@@ -20,7 +20,10 @@ from rpp_rl.runs.environments import require_asked
 from rpp_rl.runs.evaluate_agent import evaluate
 from rpp_rl.runs.tensorboard import equivariance_curve
 from rpp_rl.sac.config import SACConfig, sac_config
-from rpp_rl.settings import MACHINE_SETTINGS, load_yaml
+from rpp_rl.settings import MACHINE_SETTINGS, load_yaml, parse_yaml
+
+FLAGS = {"group": "--group", "n_timesteps": "-n", "seed": "--seed"}
+"""Settings for which the command has a flag of their own, and nearly always gets it."""
 
 MAX_POINTS = 200
 """Points of a curve that a card keeps."""
@@ -138,9 +141,19 @@ def _command(config: SACConfig) -> str:
         for name, value in config.to_dict().items()
         if name not in ("env", "mode", *MACHINE_SETTINGS) and getattr(config, name) != _default(name)
     }
+    for name, flag in FLAGS.items():
+        if name in params:
+            words += [flag, str(params.pop(name))]
     if params:
-        words += ["-params", *(f"{name}:{json.dumps(value)}" for name, value in params.items())]
+        words += ["-params", *(f"{name}:{_as_typed(value)}" for name, value in params.items())]
     return shlex.join(words)
+
+
+def _as_typed(value: object) -> str:
+    """A value as one would type it: text without quotes, where YAML reads it as the same text."""
+    if isinstance(value, str) and parse_yaml(value) == value:
+        return value
+    return json.dumps(value)
 
 
 def _default(name: str) -> object:

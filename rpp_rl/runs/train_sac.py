@@ -15,7 +15,7 @@ from rpp_rl.agents import TrainedAgent, registry
 from rpp_rl.agents.trained_agent import take_over
 from rpp_rl.derive import check_robot
 from rpp_rl.envs.check import with_measurements
-from rpp_rl.envs.spec import EnvSpec, Generator
+from rpp_rl.envs.spec import EnvSpec, Generator, percent
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.model_based import ModelBasedRPPSAC
@@ -193,7 +193,7 @@ def _inexact(record: Generator) -> str:
             f"the symmetry {record.name} ({record.meaning}) is exact for the dynamics, but it changes reward or "
             "termination (check-spec measures it)"
         )
-    error = "not measured" if record.inc_1 is None else f"{record.inc_1:.1%} of the state's change in one step"
+    error = "not measured" if record.inc_1 is None else f"{percent(record.inc_1)} of the state's change in one step"
     reward = "" if record.keeps_reward else ", and it changes reward or termination"
     return (
         f"the symmetry {record.name} ({record.meaning}) is not exact: its error is {error}{reward} "

@@ -56,7 +56,7 @@ def test_a_card_says_what_was_reached_and_with_what(trained, packed):
     assert card["versions"]["torch"] == torch.__version__
     assert len(card["evaluation"]["returns"]) == 5
     assert 0 < card["equivariance_error"]["f"]["mean"] < 1
-    assert card["command"].startswith("train-sac --env Walker2d-v5 --rpp -params ")
+    assert card["command"].startswith("train-sac --env Walker2d-v5 --rpp --group Z2 -n 200 --seed 1 -params ")
     assert (agent.env_id, agent.config["net_arch"]) == ("Walker2d-v5", [16, 16])
 
 

@@ -208,7 +208,7 @@ def test_a_symmetry_that_is_not_exact_says_how_far_it_is(tmp_path, capsys):
     assert main(["--env", "Walker2d-v4", "--rpp", *flags]) == 0
     out = capsys.readouterr().out
     assert "the symmetry f (" in out
-    assert "is not exact: its error is 5.9% of the state's change" in out
+    assert "is not exact: its error is 5.9 % of the state's change" in out
     assert main(["--env", "Walker2d-v5", "--rpp", *flags]) == 0
     assert "not exact" not in capsys.readouterr().out
 
