@@ -94,7 +94,8 @@ def test_the_return_is_that_of_the_episode(env, tmp_path):
 
 def test_fast_simulators_drop_pictures(monkeypatch, tmp_path, env):
     """The Walker2d's simulator makes 125 steps in a second; a film of 25 pictures runs as fast."""
-    monkeypatch.setattr(env.unwrapped, "metadata", {**env.metadata, "render_fps": 125})
+    monkeypatch.setattr(type(env.unwrapped), "dt", property(lambda _: 1 / 125))
+    monkeypatch.setattr(type(env.unwrapped), "metadata", {**env.metadata, "render_fps": 125})
     film = record_agent(untrained("Ant-v4"), env, tmp_path / "ant.gif", seconds=0.16)
     assert (film.n_steps, film.n_frames, film.fps) == (20, 4, 25.0)
 
