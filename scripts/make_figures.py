@@ -15,7 +15,6 @@ from rpp_rl.cli.compare_runs import main as compare_runs
 MEASUREMENTS = Path(__file__).parents[1] / "docs" / "measurements"
 FIGURES = {
     "ant_command.png": ("ant_command.csv", "--baseline plain --at 60000 --panels return equivariance"),
-    "ant_command_tuning.png": ("ant_command_tuning.csv", "--baseline 'plain, step 3e-4' --panels return"),
     "ant_command_payload.png": ("ant_command_payload.csv", "--baseline plain --panels return equivariance"),
     "ant_v4_base.png": ("ant_v4_base.csv", "--baseline plain --panels return equivariance"),
     "ant_v4.png": ("ant_v4.csv", "--label sac SAC --label rpp_sac RPP-SAC --baseline SAC --panels return equivariance"),
