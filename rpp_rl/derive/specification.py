@@ -21,7 +21,7 @@ from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.named_group import Closure, closed
 from rpp_rl.derive.survey import Finding, Survey, is_plain, moves_the_robot, relabelling
 from rpp_rl.derive.symmetries import ANY_TURN
-from rpp_rl.envs.check import ANGLES, GeneratorCheck
+from rpp_rl.envs.check import GeneratorCheck, checks_of
 from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.symmetry import Group, special_orthogonal
 from rpp_rl.symmetry.matrices import matrix_key, snapped
@@ -249,8 +249,7 @@ def _with_evidence(survey: Survey, spec: EnvSpec, checks: Sequence[GeneratorChec
     """Write what the simulator measured into the records; of an infinitesimal generator the worst of its angles."""
     records = []
     for record in spec.generators:
-        own = [check for check in checks if check.generator in (record.name, *_at_angles(record.name))]
-        worst = max(own, key=lambda check: check.inc_1)
+        worst = max(checks_of(record, checks), key=lambda check: check.inc_1)
         task = ""
         if not survey.has_task:
             task = "reward and termination were not tested"
@@ -266,7 +265,3 @@ def _with_evidence(survey: Survey, spec: EnvSpec, checks: Sequence[GeneratorChec
             )
         )
     return replace(spec, generators=tuple(records))
-
-
-def _at_angles(name: str) -> list[str]:
-    return [f"{name} {angle:g}°" for angle in ANGLES]

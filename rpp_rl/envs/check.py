@@ -34,7 +34,7 @@ from numpy import ndarray
 from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.envs.sensitivity import Experiment, Sensitivity, sensitivity
 from rpp_rl.envs.simulator import Rollout, Simulator, both_stable
-from rpp_rl.envs.spec import EXACT, EnvSpec
+from rpp_rl.envs.spec import EXACT, EnvSpec, Generator
 from rpp_rl.envs.state_map import StateMap, state_map_of_observation
 from rpp_rl.envs.states import Policy, met_states, touching, wild_states
 from rpp_rl.symmetry import Element
@@ -197,8 +197,18 @@ def check_spec(
             half_turn = spec.group.generator_elements(np.pi)[k]
             for angle in ANGLES:
                 g = spec.group.generator_elements(float(np.deg2rad(angle)))[k]
-                results.append(comparison.check(f"{record.name} {angle:g}°", g, half_turn))
+                results.append(comparison.check(_at_angle(record, angle), g, half_turn))
     return tuple(results)
+
+
+def checks_of(record: Generator, checks: Sequence[GeneratorCheck]) -> list[GeneratorCheck]:
+    """Those of one generator: one if it is discrete, and one for each of `ANGLES` if it is infinitesimal."""
+    names = {record.name, *(_at_angle(record, angle) for angle in ANGLES)}
+    return [check for check in checks if check.generator in names]
+
+
+def _at_angle(record: Generator, angle: float) -> str:
+    return f"{record.name} {angle:g}°"
 
 
 def with_measurements(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> EnvSpec:
@@ -211,10 +221,8 @@ def with_measurements(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> EnvSpe
         checks: What `check_spec` gave for it.
     """
     records = []
-    for k, record in enumerate(spec.generators):
-        n_discrete = len(spec.group.generators)
-        start = k if k < n_discrete else n_discrete + (k - n_discrete) * len(ANGLES)
-        own = checks[start : start + (1 if k < n_discrete else len(ANGLES))]
+    for record in spec.generators:
+        own = checks_of(record, checks)
         records.append(
             dataclasses.replace(
                 record,
