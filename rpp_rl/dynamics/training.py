@@ -91,7 +91,9 @@ class Trainer:
         self.pathways, self.n_data = pathways(model), len(train) * train.time
         self.batch_size = min(batch_size, len(train))
         self.epoch, self.history = 0, np.zeros((0, 3))
-        self.optimizer = _adam(model, residual_decay, self.device)
+        self.optimizer = adam(
+            model, residual_decay, torch.zeros((), device=self.device), capturable=self.device.type == "cuda"
+        )
         self.index = torch.zeros(*self._members, self.batch_size, dtype=torch.long, device=self.device)
         self.graph: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
         if self.device.type == "cuda":
@@ -255,17 +257,19 @@ def _of_three_columns(history: Float[np.ndarray, "epoch columns"]) -> Float[np.n
     return np.insert(history, 1, np.nan, axis=1) if history.shape[1] == 2 else history
 
 
-def _adam(model: nn.Module, residual_decay: float | None, device: torch.device) -> torch.optim.AdamW:
-    """Adam with its state in place from the start, because a captured step cannot make it."""
+def adam(
+    module: nn.Module, residual_decay: float | None, learning_rate: float | Tensor, *, capturable: bool = False
+) -> torch.optim.AdamW:
+    """Adam with the decay of the residual pathway.
+
+    Its state is in place from the start, so that it can be loaded, and because a captured step cannot make it.
+    """
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, residual_decay),
-        lr=torch.zeros((), device=device),
-        fused=True,
-        capturable=device.type == "cuda",
+        parameter_groups(module, residual_decay), lr=learning_rate, fused=True, capturable=capturable
     )
-    for parameter in model.parameters():
+    for parameter in module.parameters():
         optimizer.state[parameter] = {
-            "step": torch.zeros((), device=device),
+            "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }

@@ -19,11 +19,12 @@ from rpp_rl.dynamics.evaluation import coverage
 from rpp_rl.dynamics.metrics import DIVERGED
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.model_env import RewardFunction, TerminationFunction
+from rpp_rl.dynamics.training import adam
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.fast import fast_products, shared_weights
 from rpp_rl.model_based.task import LearnedTask
 from rpp_rl.model_based.transitions import Transitions
-from rpp_rl.nn import Mode, parameter_groups, residual_decay
+from rpp_rl.nn import Mode, residual_decay
 
 N_SCALING = 20_000
 """Transitions from which the normalisation is taken."""
@@ -84,7 +85,7 @@ class World:
         self.reward, self.terminated = reward, terminated
         self.model = TransitionModel(spec, mode=mode, widths=widths, ensemble=ensemble, head="gaussian").to(self.device)
         decay = residual_decay(spec.error, MODEL_DECAY) if mode == "rpp" else None
-        self.optimizer = _adamw(self.model, decay, learning_rate)
+        self.optimizer = adam(self.model, decay, learning_rate)
         self.learning_rate = learning_rate
         self.learned_task: LearnedTask | None = None
         self.task_optimizer: torch.optim.AdamW | None = None
@@ -134,7 +135,7 @@ class World:
     def make_learned_task(self) -> None:
         """Let heads learn reward and end."""
         self.learned_task = LearnedTask(self.model.spec, self.mode).to(self.device)
-        self.task_optimizer = _adamw(self.learned_task, None, self.learning_rate)
+        self.task_optimizer = adam(self.learned_task, None, self.learning_rate)
 
     def _knows_task(self, rows: _Rows) -> bool:
         """Whether the functions given agree with what the environment has returned."""
@@ -345,18 +346,6 @@ class _Rows:
 def _drawn(n: int, size: int) -> ndarray:
     """Numbers of rows, by NumPy's global stream as SB3's replay buffer draws them."""
     return np.random.randint(0, n, size=size)  # noqa: NPY002
-
-
-def _adamw(module: nn.Module, decay: float | None, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW with its state in place from the start, so that it can be loaded."""
-    optimizer = torch.optim.AdamW(parameter_groups(module, decay), lr=learning_rate, fused=True)
-    for parameter in module.parameters():
-        optimizer.state[parameter] = {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-    return optimizer
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, ndarray]:
