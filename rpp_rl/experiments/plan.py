@@ -155,6 +155,7 @@ class _Reader:
         self.kind = str(kind) if kind in KINDS else "sac"
         self.config = KINDS[self.kind]
         self.fields = {field.name for field in dataclasses.fields(self.config)}
+        self.base = self.config.base_settings()
 
     def plan(self, name: str) -> Plan:
         """What is sound of the experiment; all of it if no mistake was collected."""
@@ -250,7 +251,7 @@ class _Reader:
         if special is None:
             return None
         below, between = (self._from_file(conf, env_id) for conf in (self.data.get("conf"), variant.conf))
-        return {**self.config.base_settings(), **below, **common, **of_env, **between, **variant.own, **special}
+        return {**self.base, **below, **common, **of_env, **between, **variant.own, **special}
 
     def _from_file(self, conf: object, env_id: str) -> dict[str, object]:
         """The settings that a file has for an environment."""
