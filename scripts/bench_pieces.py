@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from measuring import fill, in_turns, machine, milliseconds, print_table, set_threads
+from measuring import add_update_flags, fill, in_turns, machine, milliseconds, print_table, set_threads
 from stable_baselines3.common.logger import configure
 from torch import Tensor, nn
 
@@ -203,12 +203,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["base", "sb3"], help="shipped settings of train-sac")
     parser.add_argument("--modes", nargs="+", choices=["rpp", "emlp", "mlp"], default=["rpp"])
     parser.add_argument("--overlap", action="store_true", help="measure whole trainings, too")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--n-updates", type=int, default=50, help="updates per round")
-    parser.add_argument("--n-transitions", type=int, default=2000, help="in the replay buffer")
-    parser.add_argument("--num-threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_update_flags(parser)
     args = parser.parse_args()
     set_threads(args.num_threads)
     about = {"machine": machine(args.device), "num_threads": args.num_threads, "env": args.env}

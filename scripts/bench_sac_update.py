@@ -17,6 +17,7 @@ from typing import Any
 
 from measuring import (
     KINDS,
+    add_update_flags,
     available,
     fill,
     in_turns,
@@ -109,12 +110,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=DEFAULT_KINDS)
     parser.add_argument("--scaling", nargs="+", choices=SCALING, default=[], help="what to vary, one table per value")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--n-updates", type=int, default=50, help="updates per round")
-    parser.add_argument("--n-transitions", type=int, default=2000, help="in the replay buffer")
-    parser.add_argument("--num-threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_update_flags(parser)
     args = parser.parse_args()
     set_threads(args.num_threads)
     args.kinds = available(args.kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -46,6 +47,16 @@ ACCURACY = 1e-4
 def available(kinds: list[str]) -> list[str]:
     """The kinds without SBX where it is not installed."""
     return [kind for kind in kinds if kind != "sbx" or find_spec("sbx") is not None]
+
+
+def add_update_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the benchmarks that measure updates: how many, of what, and where."""
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--n-updates", type=int, default=50, help="updates per round")
+    parser.add_argument("--n-transitions", type=int, default=2000, help="in the replay buffer")
+    parser.add_argument("--num-threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def set_threads(n: int) -> None:
