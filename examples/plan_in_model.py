@@ -27,7 +27,7 @@ model = TransitionModel(envs_reps.load("Swimmer-v5", "Z2xZ2"), widths=(64, 64))
 trainer = Trainer(model, train, test, batch_size=50, n_epochs=N_EPOCHS)
 for _ in range(N_EPOCHS):
     trainer.run_epoch()
-    print(f"epoch {trainer.epoch}: error of rollouts, training and test {trainer.history[-1].round(3)}")
+    print(f"epoch {trainer.epoch}: error of rollouts, training and test {trainer.history[-1, [0, 2]].round(3)}")
 
 swim = task("Swimmer-v5")  # reward and termination as functions of observations
 envs = ModelEnv(
