@@ -111,7 +111,6 @@ def _transforming_each_time(agent: RPPSAC) -> None:
 
 PIECES: dict[str, dict[str, Any]] = {
     "passes without autograd": {"rpp_rl.fast.sac_update.make_pass": _with_autograd},
-    "rows that count": {"rpp_rl.fast.chain_pass._rows_that_count": lambda grad: None},
     "basis product": {"rpp_rl.fast.network_weights.BasisProduct": LayerByLayer},
     "weights made once": {"rpp_rl.sac.sac.FastUpdate": FreshWeights},
     "choice of the library": {"rpp_rl.fast.sac_update.fast_products": nullcontext},

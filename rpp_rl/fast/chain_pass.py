@@ -19,7 +19,6 @@ from rpp_rl.nn.norm import EPSILON
 
 aten: Any = torch.ops.aten
 
-ROWS_AT_ONCE = 32
 MAX_MEMORIES = 4
 """Most batch sizes for which a pass keeps memory."""
 
@@ -111,18 +110,16 @@ class ChainPass:
         columns = self.x[: grad.shape[-2], first:]
         total = torch.zeros_like(columns, memory_format=torch.contiguous_format)
         for member, g in self._members(grad):
-            rows = _rows_that_count(g) if self.has_members else None
-            *_, (_, g_first, _) = self._gradients(member, g if rows is None else g.index_select(0, rows), rows)
-            term = g_first @ self.parameters[member][0][0][:, first:]
-            total = total.add_(term) if rows is None else total.index_add_(0, rows, term)
+            *_, (_, g_first, _) = self._gradients(member, g)
+            total.add_(g_first @ self.parameters[member][0][0][:, first:])
         return total
 
     def _members(self, grad: Tensor) -> list[tuple[int, Tensor]]:
         """Gradients of the outputs by member, the last one first: its activations are still in the cache."""
         return list(enumerate(grad.unbind() if self.has_members else [grad]))[::-1]
 
-    def _gradients(self, member: int, g: Tensor, rows: Tensor | None = None) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """From the last layer to the first: its number, the gradient of its outputs, its input; for some rows only."""
+    def _gradients(self, member: int, g: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """From the last layer to the first: its number, the gradient of its outputs, its input."""
         memory, n = self.memory, len(g)
         for number in reversed(range(len(self.layers))):
             if number == 0:
@@ -131,8 +128,6 @@ class ChainPass:
             layer = memory.hidden[member][number - 1]
             yield number, g, layer.after[:n]
             g = _product(g, self.parameters[member][number][0], memory.scratch[number - 1][:n])
-            if rows is not None:
-                layer = Layer(*(tensor.index_select(0, rows) if len(tensor) else tensor for tensor in layer))
             saved = layer.before if self.activation == "silu" else layer.after
             g = BACKWARD[self.activation](g, saved[:n], g)
             if self.with_norm:
@@ -206,16 +201,6 @@ class ChainPass:
             split = (weight.unbind(), bias.unbind()) if self.has_members else ([weight], [bias])
             by_layer.append(list(zip(*split, strict=True)))
         return [list(layers) for layers in zip(*by_layer, strict=True)]
-
-
-def _rows_that_count(grad: Tensor) -> Tensor:
-    """The rows that are not zero, and a few that are: where the least of several values is taken, most count nothing.
-
-    Their number is rounded up, because libraries compile a product for every shape that they meet.
-    """
-    counts = grad.any(dim=1)
-    n_rows = -(-int(counts.sum()) // ROWS_AT_ONCE) * ROWS_AT_ONCE
-    return counts.argsort(descending=True)[:n_rows]
 
 
 def _normalise(layer: Layer) -> None:
