@@ -105,8 +105,16 @@ def _as_plain(agent: RPPSAC) -> None:
     agent.update = "plain"
 
 
-def _transforming_each_time(agent: RPPSAC) -> None:
-    agent._fast_update.one_transform = False
+class TransformingEachTime(sac_update.FastUpdate):
+    """Makes the coordinates of the observations for every network and for the statistics of each."""
+
+    def _features(self, batch: Any, images: Any, *, with_actor: bool) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        for extractor in self.extractors[:2]:
+            extractor.update(batch.observations)
+        n, (actor, critic, target) = len(batch.observations), self.extractors
+        parts = [batch.observations, *([] if images is None else [images.observations]), batch.next_observations]
+        several = torch.cat(parts).float()
+        return actor(several if with_actor else several[-n:]), critic(several[:n]), target(several[-n:])
 
 
 PIECES: dict[str, dict[str, Any]] = {
@@ -115,13 +123,11 @@ PIECES: dict[str, dict[str, Any]] = {
     "weights made once": {"rpp_rl.sac.sac.FastUpdate": FreshWeights},
     "choice of the library": {"rpp_rl.fast.sac_update.fast_products": nullcontext},
     "own step of Adam": {"rpp_rl.fast.adam_step.is_plain": lambda optimizer: False},
-    "own sampling": {"rpp_rl.sac.sac.sample": lambda buffer, n, env=None: buffer.sample(n, env=env)},
-    "one transform": {},
+    "coordinates made once": {"rpp_rl.sac.sac.FastUpdate": TransformingEachTime},
 }
 """Each piece, and what stands in its place when it is left out."""
 
 CHANGES: dict[str, Callable[[RPPSAC], None]] = {
-    "one transform": _transforming_each_time,
     "plain": _as_plain,
     "plain, choice of the library": _as_plain,
 }

@@ -5,7 +5,7 @@ Everything here has a plain twin, which a reader may take in its place, and a te
 * `FastUpdate`, with `adam_step` and `SquashedSample`: `rpp_rl.sac.plain_update`. ``test_sac_update``: the parameters
   after a hundred updates agree to 1e-4 of the way they went.
 * `CapturedUpdate`: `FastUpdate`, step by step. ``test_captured_update``: to 1e-4 of the way.
-* `sample`, `DeviceReplay`: the replay buffer. ``test_batches``: every bit.
+* `DeviceReplay`: the replay buffer. ``test_batches``: every bit.
 * `Weights`, `shared_weights`, `mlp`: the layers of `rpp_rl.nn`, one by one. ``test_network_weights``: values and
   gradients to 1e-4, in double precision to 1e-10.
 * `ChainPass`: `AutogradPass`. ``test_network_weights``: likewise.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from rpp_rl._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rpp_rl.fast.batches import DeviceReplay, sample
+    from rpp_rl.fast.batches import DeviceReplay
     from rpp_rl.fast.captured_update import CapturedUpdate
     from rpp_rl.fast.matmul_library import fast_products, set_strict_float32
     from rpp_rl.fast.network_weights import Weights, shared_weights
@@ -33,7 +33,6 @@ __all__ = [
     "FastUpdate",
     "Weights",
     "fast_products",
-    "sample",
     "set_strict_float32",
     "shared_weights",
 ]
@@ -41,7 +40,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "rpp_rl.fast.batches": ("DeviceReplay", "sample"),
+        "rpp_rl.fast.batches": ("DeviceReplay",),
         "rpp_rl.fast.captured_update": ("CapturedUpdate",),
         "rpp_rl.fast.matmul_library": ("fast_products", "set_strict_float32"),
         "rpp_rl.fast.network_weights": ("Weights", "shared_weights"),

@@ -1,4 +1,4 @@
-"""Batches of transitions, drawn faster than by the replay buffer: on the CPU, or in the memory of a GPU."""
+"""Batches of transitions that are drawn in the memory of a GPU, from a copy of the replay buffer."""
 
 from __future__ import annotations
 
@@ -12,35 +12,8 @@ PIECE = 10_000
 """Steps that are copied to a GPU at once."""
 
 
-def sample(buffer: ReplayBuffer, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-    """Transitions drawn as ``buffer.sample`` draws them, faster where it is a plain replay buffer.
-
-    Args:
-        buffer: The buffer; it draws from NumPy's global stream.
-        batch_size: Number of transitions.
-        env: Normalises observations and rewards, see SB3.
-    """
-    if not is_plain(buffer, env):
-        return buffer.sample(batch_size, env=env)
-    rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=batch_size)  # noqa: NPY002
-
-    def take(array: np.ndarray) -> torch.Tensor:
-        drawn = array.reshape(-1, *array.shape[2:]).take(rows, axis=0)
-        return torch.from_numpy(drawn.astype(np.float32, copy=False)).to(buffer.device)
-
-    # Time-outs are no ends of the task.
-    dones = take(buffer.dones) * (1 - take(buffer.timeouts))
-    return ReplayBufferSamples(
-        observations=take(buffer.observations),
-        actions=take(buffer.actions),
-        next_observations=take(buffer.next_observations),
-        dones=dones.unsqueeze(1),
-        rewards=take(buffer.rewards).unsqueeze(1),
-    )
-
-
 def is_plain(buffer: ReplayBuffer, env: VecNormalize | None) -> bool:
-    """Whether transitions are drawn from the buffer's arrays as they are."""
+    """Whether transitions are the numbers in the buffer's arrays as they are."""
     return type(buffer) is ReplayBuffer and not buffer.optimize_memory_usage and env is None
 
 

@@ -43,7 +43,7 @@ class FastUpdate:
 
     What makes it fast: W = A + B made once per step and used by every pass until the next step, by acting and by the
     targets; passes without autograd where that is possible (see `rpp_rl.fast.passes`); losses whose gradients are
-    written down; no gradient of weights that are not stepped; observations transformed once.
+    written down; no gradient of weights that are not stepped; coordinates made once for all networks.
 
     Args:
         agent: The agent whose networks are updated. If its networks are replaced, a new object is needed; loading
@@ -70,10 +70,8 @@ class FastUpdate:
             make_pass(weights, network.q_values, network.q_ensemble.trunk, [network.q_ensemble.head], keep=keep)
             for weights, network, keep in ((self.critic_weights, critic, True), (self.target_weights, target, False))
         )
-        networks = (self.actor, self.critic, self.target)
-        self.extractors = [network.features_extractor for network in networks]
-        self.norms = [extractor for extractor in self.extractors[:2] if extractor.norm is not None]
-        self.one_transform = not self.norms and self.policy.mode == self.policy.critic_mode
+        self.extractors = [network.features_extractor for network in (actor, critic, target)]
+        self.has_same_coordinates = self.policy.mode == self.policy.critic_mode
 
     def refresh(self) -> None:
         """Make the weights again if somebody else changed the parameters."""
@@ -188,16 +186,20 @@ class FastUpdate:
 
         Without the actor's step it needs next observations alone.
         """
-        for extractor in self.norms:
-            extractor.update(batch.observations)
         n = len(batch.observations)
         parts = [batch.observations, *([] if images is None else [images.observations]), batch.next_observations]
         several = torch.cat(parts).float()
-        if self.one_transform:
-            x = self.extractors[0](several)
-            return (x if with_actor else x[-n:]), x[:n], x[-n:]
-        actor_x = self.extractors[0](several if with_actor else several[-n:])
-        return actor_x, self.extractors[1](several[:n]), self.extractors[2](several[-n:])
+        actor, critic, target = self.extractors
+        actor_x = actor.to_rep(several)
+        critic_x = actor_x if self.has_same_coordinates else critic.to_rep(several)
+        for extractor, x in ((actor, actor_x), (critic, critic_x)):
+            if extractor.norm is not None:
+                extractor.norm.update(x[:n])
+        return (
+            actor.normalized(actor_x if with_actor else actor_x[-n:]),
+            critic.normalized(critic_x[:n]),
+            target.normalized(critic_x[-n:]),
+        )
 
     def _step_ent_coef(self, log_prob: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The temperature before the step, and the loss of the step when it is learned."""

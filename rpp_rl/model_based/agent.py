@@ -18,7 +18,6 @@ from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 from rpp_rl.dynamics.model_env import RewardFunction, TerminationFunction
 from rpp_rl.envs.layout import Block, Layout
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.fast.batches import sample
 from rpp_rl.model_based.transitions import Imagined, Transitions, mixed
 from rpp_rl.model_based.world import World
 from rpp_rl.sac import RPPSAC
@@ -192,7 +191,7 @@ class ModelBasedRPPSAC(RPPSAC):
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None
         n_real = round(self.real_ratio * batch_size) if len(self._imagined) else batch_size
-        real = sample(self.replay_buffer, n_real, self._vec_normalize_env)
+        real = self.replay_buffer.sample(n_real, env=self._vec_normalize_env)
         if n_real < batch_size:
             real = mixed(real, self._imagined.sample(batch_size - n_real, self.device))
         return self.augmented(real)

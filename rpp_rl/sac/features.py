@@ -34,7 +34,10 @@ class RPPFeatures(BaseFeaturesExtractor):
 
     def forward(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch rep"]:
         """Transform a batch of observations."""
-        x = self.to_rep(observations)
+        return self.normalized(self.to_rep(observations))
+
+    def normalized(self, x: Float[Tensor, "batch rep"]) -> Float[Tensor, "batch rep"]:
+        """Normalise coordinates by the running statistics, if there are any."""
         return x if self.norm is None else self.norm(x)
 
     def update(self, observations: Float[Tensor, "batch obs"]) -> None:

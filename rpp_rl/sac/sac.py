@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.fast.batches import is_plain, sample
+from rpp_rl.fast.batches import is_plain
 from rpp_rl.fast.captured_update import CapturedUpdate
 from rpp_rl.fast.sac_update import FastUpdate
 from rpp_rl.nn import Mode, Prior
@@ -228,7 +228,7 @@ class RPPSAC(PlainSAC):
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None
-        return self.augmented(sample(self.replay_buffer, batch_size, self._vec_normalize_env))
+        return self.augmented(self.replay_buffer.sample(batch_size, env=self._vec_normalize_env))
 
     @property
     def _fast_update(self) -> FastUpdate:
