@@ -95,6 +95,7 @@ class ModelConfig(Settings):
     )
     save_freq: int = setting(25, "epochs between two checkpoints", at_least=1, flag="--save-freq")
 
+    augment: bool = setting(False, "move every sampled chunk by a random element of the group", flag="--augment")
     batch_size: int = setting(500, "chunks per update", at_least=1)
     learning_rate: float = setting(1e-2, "step size of Adam, which falls to zero along half a cosine", at_least=0)
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", at_least=1)

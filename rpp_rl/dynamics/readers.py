@@ -73,7 +73,7 @@ def write_episodes(episodes: Episodes, path: Path) -> None:
 
 
 def replay_episodes(replay: ReplayArrays) -> Episodes:
-    """The episodes in a replay buffer.
+    """The episodes in a replay buffer, in the order in which they began.
 
     An episode ends at a done, at a time-out, and wherever the next transition begins in another state, as after a
     resumed run.
@@ -85,8 +85,7 @@ def replay_episodes(replay: ReplayArrays) -> Episodes:
         raise ValueError(f"expected observations that are vectors, got arrays of shape {replay.observations.shape[2:]}")
     size = len(replay.rewards)
     low, high = (bound.astype(np.float64) for bound in (replay.action_low, replay.action_high))
-    states: list[np.ndarray] = []
-    actions: list[np.ndarray] = []
+    found: list[tuple[int, np.ndarray, np.ndarray]] = []
     for k in range(replay.rewards.shape[1]):
         s, after, u, dones, timeouts = (
             _in_order(array[:, k], replay.oldest)
@@ -97,9 +96,10 @@ def replay_episodes(replay: ReplayArrays) -> Episodes:
         cuts = np.append(np.flatnonzero(ends) + 1, size)
         for start, stop in zip([0, *cuts[:-1]], cuts, strict=True):
             if stop > start:
-                states.append(_numbers(np.concatenate([s[start:stop], after[stop - 1 : stop]])))
-                actions.append(_numbers(low + (u[start:stop] + 1) / 2 * (high - low)))
-    return Episodes(tuple(states), tuple(actions), replay.env_id)
+                states = _numbers(np.concatenate([s[start:stop], after[stop - 1 : stop]]))
+                found.append((int(start), states, _numbers(low + (u[start:stop] + 1) / 2 * (high - low))))
+    found.sort(key=lambda episode: episode[0])
+    return Episodes(tuple(states for _, states, _ in found), tuple(a for *_, a in found), replay.env_id)
 
 
 def _in_order(rows: np.ndarray, oldest: int) -> np.ndarray:

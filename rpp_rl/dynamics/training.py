@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rpp_rl.dynamics.augmentation import Augmentation
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.fast import fast_products
@@ -48,7 +49,8 @@ class Trainer:
             for none. See `rpp_rl.nn.parameter_groups`.
         prior: Gaussian prior in the loss, divided by the number of transitions; its residual variance counts in ``rpp``
             mode only, its other not in ``mlp``.
-        seed: Decides the order of the data.
+        augment: Whether every sampled chunk is moved by a random element of the group of the model's specification.
+        seed: Decides the order of the data, and the elements.
 
     Attributes:
         epoch: Number of epochs completed.
@@ -58,7 +60,7 @@ class Trainer:
         best: Its weights.
 
     Raises:
-        ValueError: If there is patience but nothing to validate on.
+        ValueError: If there is patience but nothing to validate on, or the group to augment with is infinite.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         patience: int | None = None,
         residual_decay: float | None = None,
         prior: Prior | None = None,
+        augment: bool = False,
         seed: int = 0,
     ) -> None:
         if patience is not None and validation is None:
@@ -81,7 +84,8 @@ class Trainer:
         self.model, self.n_epochs, self.learning_rate, self.seed = model, n_epochs, learning_rate, seed
         self.device = next(model.parameters()).device
         self.states, self.actions = self._encoded(train)
-        model.fit_scaling(self.states, self.actions)
+        self.augmentation = Augmentation(model.spec).to(self.device) if augment else None
+        self._fit_scaling()
         self.test_states, self.test_actions = self._encoded(test.episodes().windows(train.time))
         self.validation = None if validation is None else self._encoded(validation)
         self.patience = patience
@@ -94,11 +98,20 @@ class Trainer:
         self.optimizer = adam(
             model, residual_decay, torch.zeros((), device=self.device), capturable=self.device.type == "cuda"
         )
-        self.index = torch.zeros(*self._members, self.batch_size, dtype=torch.long, device=self.device)
+        # The chunks of a step, and the elements that move them.
+        self.drawn = torch.zeros(2, *self._members, self.batch_size, dtype=torch.long, device=self.device)
         self.graph: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
                 self.graph = self._capture()
+
+    def _fit_scaling(self) -> None:
+        """Normalise by the data that the model will see."""
+        states, actions = self.states, self.actions
+        if self.augmentation is not None:
+            elements = self.augmentation.draw(np.random.default_rng(self.seed), (len(states),))
+            states, actions = self.augmentation(elements, states, actions)
+        self.model.fit_scaling(states, actions)
 
     @property
     def is_complete(self) -> bool:
@@ -122,7 +135,7 @@ class Trainer:
         learning_rate = self.learning_rate * (1 + math.cos(math.pi * self.epoch / self.n_epochs)) / 2
         for group in self.optimizer.param_groups:
             group["lr"].fill_(learning_rate)
-        losses = [self._step(index).clone() for index in self._order()]
+        losses = [self._step(drawn).clone() for drawn in self._draws()]
         validation = math.nan if self.validation is None else self._loss_on(self.validation)
         row = float(torch.stack(losses).mean()), validation, self.test_loss()
         if not math.isfinite(row[0]):
@@ -194,9 +207,17 @@ class Trainer:
         order = order.reshape(*self._members, n_batches, self.batch_size)
         return torch.as_tensor(np.moveaxis(order, -2, 0).copy(), device=self.device)
 
-    def _step(self, index: Int[Tensor, "*members batch"]) -> Float[Tensor, ""]:
+    def _draws(self) -> Int[Tensor, "n_batches two *members batch"]:
+        """For each minibatch of this epoch its chunks and the elements that move them, by number."""
+        order = self._order()
+        elements = torch.zeros_like(order)
+        if self.augmentation is not None:
+            elements = self.augmentation.draw(np.random.default_rng([self.seed, self.epoch, 1]), tuple(order.shape))
+        return torch.stack([order, elements], dim=1)
+
+    def _step(self, drawn: Int[Tensor, "two *members batch"]) -> Float[Tensor, ""]:
         """One minibatch; returns its loss per member."""
-        self.index.copy_(index)
+        self.drawn.copy_(drawn)
         if self.graph is None:
             return self._descend()
         graph, loss = self.graph
@@ -204,7 +225,11 @@ class Trainer:
         return loss
 
     def _loss(self) -> Float[Tensor, ""]:
-        return rollout_loss(self.model, self.states[self.index], self.actions[self.index])
+        chunks, elements = self.drawn
+        states, actions = self.states[chunks], self.actions[chunks]
+        if self.augmentation is not None:
+            states, actions = self.augmentation(elements, states, actions)
+        return rollout_loss(self.model, states, actions)
 
     def _descend(self) -> Float[Tensor, ""]:
         self.optimizer.zero_grad()

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from numpy import ndarray
 
 
@@ -101,9 +101,10 @@ class Episodes:
         return self._cut(starts, length)
 
     def sample_windows(self, length: int, n: int, rng: np.random.Generator) -> Trajectories:
-        """Up to ``n`` pieces of ``length`` steps that share no step, drawn uniformly.
+        """Up to ``n`` pieces of ``length`` steps that share no step, spread evenly over the episodes in their order.
 
-        In every episode the pieces follow one another from a random first step on.
+        In every episode the pieces follow one another from a random first step on. A smaller number of them is a
+        beginning of a larger one.
 
         Raises:
             ValueError: If no episode is long enough.
@@ -113,7 +114,7 @@ class Episodes:
             n_pieces, rest = divmod(len(actions), length)
             first = int(rng.integers(rest + 1))
             starts += [(k, first + i * length) for i in range(n_pieces)]
-        return self._cut([starts[i] for i in rng.permutation(len(starts))[:n]], length)
+        return self._cut([starts[i] for i in spread(len(starts), rng)[:n]], length)
 
     def subset(self, numbers: Sequence[int]) -> Episodes:
         """Some of the episodes."""
@@ -125,6 +126,15 @@ class Episodes:
         states = np.stack([self.states[k][start : start + length + 1] for k, start in starts])
         actions = np.stack([self.actions[k][start : start + length] for k, start in starts])
         return Trajectories(states, actions, self.env_id)
+
+
+def spread(n: int, rng: np.random.Generator) -> Int[ndarray, " n"]:
+    """A random order of 0, ..., n − 1 whose first m numbers are spread evenly over all, for every m.
+
+    It puts multiples of the golden ratio, modulo 1 and from a random start on, in order: beside m of them, no gap is
+    much longer than 1/m.
+    """
+    return ((rng.random() + (np.sqrt(5) - 1) / 2 * np.arange(n)) % 1).argsort().argsort()
 
 
 class Division(NamedTuple):
@@ -154,7 +164,8 @@ def split(
     """Chunks to learn from and to validate on, and trajectories to test with, from different episodes.
 
     A tenth of the episodes that are long enough is held out, at most ``n_test`` of them, and more only if those do
-    not contain ``n_test`` trajectories.
+    not contain ``n_test`` trajectories. All three are spread evenly over the episodes in their order, so those of a
+    replay buffer over the training of its agent.
 
     Args:
         episodes: Everything there is.
@@ -170,7 +181,8 @@ def split(
     """
     rng = np.random.default_rng(seed)
     n_windows = np.array([len(actions) // test_length for actions in episodes.actions])
-    long_enough = rng.permutation(np.flatnonzero(n_windows))
+    candidates = np.flatnonzero(n_windows)
+    long_enough = candidates[spread(len(candidates), rng)]
     if n_windows.sum() < n_test:
         raise ValueError(
             f"expected {n_test} test trajectories of {test_length} steps, but {len(episodes)} episodes of at most "
@@ -200,8 +212,9 @@ def sample_chunks(
     Raises:
         ValueError: If no episode is long enough.
     """
-    usable = rng.permutation([k for k, a in enumerate(episodes.actions) if len(a) >= length]) if validation else []
-    if len(usable) < 2:
+    usable = np.array([k for k, a in enumerate(episodes.actions) if len(a) >= length])
+    usable = usable[spread(len(usable), rng)]
+    if not validation or len(usable) < 2:
         return episodes.sample_windows(length, n, rng), None
     n_held_out = min(max(1, round(validation * len(usable))), len(usable) - 1)
     train, held_out = (episodes.subset(sorted(part)) for part in (usable[n_held_out:], usable[:n_held_out]))

@@ -96,7 +96,7 @@ def train_dynamics(
 
 
 def _in_words(config: ModelConfig, model: TransitionModel) -> str:
-    symmetry = "" if config.mode == "mlp" else f" ({config.group})"
+    symmetry = "" if config.mode == "mlp" and not config.augment else f" ({config.group})"
     members = "" if config.ensemble is None else f" in each of {config.ensemble} members"
     numbers = f"{model.n_parameters} parameters{members}, widths {list(model.widths)}"
     return f"{config.method}{symmetry} of {config.env} with seed {config.seed}, {numbers},"
@@ -215,6 +215,8 @@ def _resume(config: ModelConfig, folder: RunFolder, trust: bool) -> Resumed:
         data, checksum = _data(config, _specification(config), trust)
         if about.get("checksum") != checksum:
             raise UserError(f"{config.buffer} is not what {folder.path} has learnt from: its checksum differs")
+        if read_episodes(folder.path / TEST_FILE).checksum != data.test.episodes().checksum:
+            raise UserError(f"an earlier version has divided the data of {folder.path}: start the run anew")
         trainer = _trainer(config, model, data)
         trainer.load_state(state)
     report(f"going on with {folder.path} after {trainer.epoch} of {config.n_epochs} epochs")
@@ -239,6 +241,7 @@ def _trainer(config: ModelConfig, model: TransitionModel, data: Division) -> Tra
         patience=config.patience,
         residual_decay=decay if model.mode == "rpp" else None,
         prior=Prior(config.equiv_var, config.residual_var),
+        augment=config.augment,
         seed=config.seed,
     )
 

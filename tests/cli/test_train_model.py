@@ -130,7 +130,9 @@ class Died(BaseException):
     """The process is gone: nothing after this runs."""
 
 
-@pytest.mark.parametrize("options", [["--rpp"], ["--rpp", "--ensemble", "2", "-params", "head:gaussian"]])
+@pytest.mark.parametrize(
+    "options", [["--rpp"], ["--rpp", "--augment"], ["--rpp", "--ensemble", "2", "-params", "head:gaussian"]]
+)
 def test_a_killed_run_goes_on_to_the_same_bits(flags, folder, monkeypatch, options, capsys):
     assert main([*flags, *options]) == 0
     run_epoch = Trainer.run_epoch
@@ -300,6 +302,15 @@ def test_runs_that_cannot_go_on_say_why(flags, folder, tmp_path, refused):
     (folder / "model.safetensors").unlink()
     assert "no checkpoint was reached" in refused(main, "--resume", folder)
     assert "is not a run folder" in refused(main, "--resume", tmp_path)
+
+
+def test_a_run_whose_data_were_divided_otherwise_is_refused(flags, folder, refused):
+    assert main([*flags, "--rpp"]) == 0
+    model, about, state = read_model(folder)
+    unfinished = {"about": {**about, "is_complete": False}, "extra": {**state, "history": state["history"][:2]}}
+    save_model(model, folder / "model.safetensors", **unfinished)
+    write(folder / "test.npz", length=20, n=4)
+    assert "an earlier version has divided the data" in refused(main, "--resume", folder)
 
 
 def test_no_data_is_said(refused):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpp_rl.dynamics.trajectories import Episodes, require_disjoint, sample_chunks, split
+from rpp_rl.dynamics.trajectories import Episodes, require_disjoint, sample_chunks, split, spread
 
 SPLIT = {"n_chunks": 1000, "chunk_length": 5, "n_test": 4, "test_length": 20}
 
@@ -82,6 +82,41 @@ def test_a_tenth_is_held_out_and_the_seed_says_which():
     assert held_out[0] == held_out[1] != held_out[2]
     np.testing.assert_array_equal(parts[0][0].states, parts[1][0].states)
     assert len({k for k, _ in steps_of(parts[0][0])}) == 27
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 1000])
+def test_every_beginning_is_spread_evenly(n):
+    order = spread(n, np.random.default_rng(0))
+    assert sorted(order) == list(range(n))
+    assert largest_gap(order) < 2
+
+
+def test_beginnings_of_a_permutation_are_not():
+    """Negative control."""
+    assert largest_gap(np.random.default_rng(0).permutation(100)) > 4
+
+
+def largest_gap(order):
+    """The largest gap beside a beginning of an order, relative to equal gaps beside as many numbers."""
+    gaps = [np.diff([-1, *sorted(order[:m]), len(order)]).max() for m in range(1, len(order) + 1)]
+    return ((np.array(gaps) - 1) * np.arange(1, len(order) + 1) / len(order)).max()
+
+
+def test_all_parts_are_spread_over_the_training_of_the_agent():
+    """Of 300 episodes that grow longer, every tenth of the training is part of everything."""
+    lengths = np.linspace(30, 90, 300).astype(int).tolist()
+    parts = split(numbered(lengths), **SPLIT | {"n_test": 60}, seed=0, validation=0.2)
+    # Random episodes would miss the bound of the validation, by a factor of two or three.
+    for part, bound in zip(parts, (0.012, 0.035, 0.07), strict=True):
+        numbers = [k for k, _ in steps_of(part)]
+        shares = np.histogram(numbers, bins=10, range=(0, 300))[0] / len(numbers)
+        assert np.abs(shares - np.linspace(0.055, 0.145, 10)).max() < bound
+
+
+def test_fewer_chunks_are_some_of_more_and_the_test_is_the_same():
+    few, many = (split(numbered([40] * 30), **SPLIT | {"n_chunks": n}, seed=0, validation=0.2) for n in (20, 100))
+    np.testing.assert_array_equal(few.train.states, many.train.states[:20])
+    np.testing.assert_array_equal(few.test.states, many.test.states)
 
 
 def test_a_share_of_the_rest_is_validated_on():
