@@ -114,14 +114,18 @@ def default_group(env_id: str) -> str:
     return max(exact, key=lambda name: _size(specs[name]), default=next(iter(specs)))
 
 
-def dynamics_group(env_id: str) -> str:
+def dynamics_group(env_id: str, *, is_finite: bool = False) -> str:
     """The largest group offered for models of the dynamics, whatever it does to the reward; not the wrong ones.
+
+    Args:
+        env_id: The environment.
+        is_finite: Whether it has to be finite.
 
     Raises:
         ValueError: If the environment has no specification.
     """
     specs = _specs(env_id)
-    right = [name for name in specs if not name.startswith(WRONG)]
+    right = [n for n, spec in specs.items() if not n.startswith(WRONG) and (spec.group.is_finite or not is_finite)]
     return max(right, key=lambda name: _size(specs[name]))
 
 

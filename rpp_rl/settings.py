@@ -267,6 +267,8 @@ def _checked(name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401
                 return _checked(name, value, option)
     elif origin is tuple and isinstance(value, list | tuple):
         return tuple(_checked(name, item, args[0]) for item in value)
+    elif origin is dict and _fits(value, kind):
+        return {key: item if args[1] is object else _checked(name, item, args[1]) for key, item in value.items()}
     elif _fits(value, kind):
         return kind(value) if kind in (int, float) else value
     raise ValueError(f"{name}: expected {_in_words(kind)}, got {reprlib.repr(value)}")

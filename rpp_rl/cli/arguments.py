@@ -120,10 +120,7 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         modes.add_argument(
             f"--{mode}", dest="mode", action="store_const", const=mode, default=argparse.SUPPRESS, help=text
         )
-    hints = get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        if field.metadata["flags"]:
-            _add_flag(parser, field, hints[field.name])
+    add_flags(parser, kind)
     names = ", ".join(shipped(kind.config_folder))
     help_text = f"settings that come with the package ({names}), or a YAML file" if names else "YAML file of settings"
     parser.add_argument("-conf", "--conf-file", metavar="NAME", help=help_text)
@@ -141,16 +138,27 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     parser.add_argument("--version", action="version", version=f"rpp_rl {__version__}")
 
 
+def add_flags(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
+    """Let a command take the settings that have flags of their own; one that is not given leaves no trace."""
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if field.metadata["flags"]:
+            _add_flag(parser, field, hints[field.name])
+
+
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any) -> None:  # noqa: ANN401
     """A flag that takes what a setting of this type takes."""
     text = field.metadata["description"].replace("%", "%%")
     if field.default not in (dataclasses.MISSING, None):
-        text += f" (default: {field.default})"
+        default = field.default if not isinstance(field.default, tuple) else " ".join(map(str, field.default))
+        text += f" (default: {default})"
     options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
     if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif get_origin(kind) is dict:
-        options |= {"action": KeyValues, "nargs": "+", "metavar": "KEY:VALUE"}
+        options |= {"action": KeyValues, "nargs": "+", "metavar": field.metadata["metavar"]}
+    elif get_origin(kind) is tuple:
+        options |= {"type": yaml_value, "nargs": "+", "metavar": field.metadata["metavar"]}
     else:
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         options |= {"metavar": f"{{{','.join(choices)}}}" if choices else field.metadata["metavar"]}

@@ -6,13 +6,10 @@ one; logs are appended to.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +19,7 @@ import yaml
 
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.lock import locked
 from rpp_rl.io.npz_file import read_npz
 from rpp_rl.io.provenance import versions
 from rpp_rl.settings import Settings, load_yaml
@@ -90,20 +88,9 @@ class RunFolder:
         """Whether ``path`` is the folder of a run."""
         return len(list(path.glob(f"*/{CONFIG}"))) == 1
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from going on with the run; the system unlocks it when this one ends, however it ends.
-
-        Raises:
-            UserError: If another process has locked it.
-        """
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            with user_input(BlockingIOError, about=f"{self.path} is in use by another process"):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        finally:
-            os.close(handle)
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from going on with the run, see `rpp_rl.io.lock.locked`."""
+        return locked(self.path)
 
     @property
     def settings(self) -> Path:

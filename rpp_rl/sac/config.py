@@ -160,7 +160,9 @@ class RunSettings(Settings):
     spec: str | None = setting(
         None, "file of a specification, written by derive-spec, for a robot of your own", flag="--spec", metavar="FILE"
     )
-    env_kwargs: dict[str, object] = setting({}, "arguments of the environment", flag="--env-kwargs")  # noqa: RUF009
+    env_kwargs: dict[str, object] = setting(  # noqa: RUF009
+        {}, "arguments of the environment", flag="--env-kwargs", metavar="KEY:VALUE"
+    )
 
     n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1, flag=("-n", "--n-timesteps"))
     num_threads: int = setting(

@@ -1,0 +1,87 @@
+"""The settings of ``table3``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rpp_rl.settings import Settings, setting
+
+KINDS: Mapping[str, Mapping[str, object]] = {
+    "mlp": {"mode": "mlp"},
+    "augmented": {"mode": "mlp", "augment": True},
+    "emlp": {"mode": "emlp"},
+    "rpp": {"mode": "rpp"},
+}
+"""The kinds of models, by the settings that make them; ``augmented`` is a plain network that learns from images too."""
+PAPER_TRANSITIONS = 50_000
+"""Transitions that the paper's models learn from."""
+OWN_SETTINGS = {
+    "env", "buffer", "test_buffer", "mode", "augment", "group", "seed", "n_chunks", "test_length",
+    "equal_parameters", "log_folder", "tensorboard_log", "device",
+}  # fmt: skip
+"""Settings of models that the table decides itself."""
+
+
+@dataclass(frozen=True)
+class Table3Config(Settings):
+    """Everything that decides a table of ``table3``: data, kinds of models, amounts of data, seeds.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range, or the table itself decides a setting.
+    """
+
+    config_folder: ClassVar[str] = "table3"
+
+    out: str = setting("table3", "where everything goes", flag=("-o", "--output"), metavar="FOLDER")
+    buffers: dict[str, str] = setting(  # noqa: RUF009
+        {},
+        "data of each environment, as for train-model; absent to write the report only",
+        flag="--buffer",
+        metavar="ENV:FILE",
+    )
+    others: dict[str, str] = setting(  # noqa: RUF009
+        {},
+        "trajectories of another agent, on which models are tested besides",
+        flag="--test-buffer",
+        metavar="ENV:FILE",
+    )
+    kinds: tuple[Literal["mlp", "augmented", "emlp", "rpp"], ...] = setting(
+        tuple(KINDS), "kinds of models: mlp, augmented, emlp, rpp", flag="--kinds", metavar="KIND"
+    )
+    sizes: tuple[Literal["parameters", "width"], ...] = setting(
+        ("parameters", "width"), "what all kinds have in common: parameters, width", flag="--sizes", metavar="SIZE"
+    )
+    data: tuple[Literal["raw", "smoothed"], ...] = setting(
+        ("raw", "smoothed"),
+        "what they learn from: raw states and actions, or smoothed ones as in the paper's code",
+        flag="--data",
+        metavar="DATA",
+    )
+    n_transitions: tuple[int, ...] = setting(
+        (PAPER_TRANSITIONS,),
+        "amounts of data to learn from; all make as many updates as 50000 transitions do",
+        at_least=1,
+        flag="--transitions",
+    )
+    n_seeds: int = setting(5, "models of every sort, with the seeds 0, 1, ...", at_least=1, flag="--seeds")
+    groups: dict[str, str] = setting(  # noqa: RUF009
+        {}, "groups other than the largest finite one of the dynamics", flag="--groups", metavar="ENV:GROUP"
+    )
+    settings: dict[str, object] = setting(  # noqa: RUF009
+        {}, "settings of train-model for all kinds", flag=("-params", "--hyperparams"), metavar="KEY:VALUE"
+    )
+    settings_of: dict[str, dict[str, object]] = setting(  # noqa: RUF009
+        {}, "settings of train-model for one kind", flag="--params-of", metavar="KIND:{KEY: VALUE}"
+    )
+    device: str = setting("auto", "device of the models", flag="--device", metavar="DEVICE")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted(self.settings_of.keys() - set(KINDS))
+        if unknown:
+            raise ValueError(f"settings_of: unknown kinds {', '.join(unknown)}; there are {', '.join(KINDS)}")
+        given = set(self.settings).union(*self.settings_of.values()) & OWN_SETTINGS
+        if given:
+            raise ValueError(f"the table itself decides {', '.join(sorted(given))}, so it cannot be given as a setting")
+        for env in self.others.keys() - self.buffers.keys():
+            raise ValueError(f"test trajectories of {env} were given, but no data to learn from")

@@ -1,0 +1,204 @@
+"""``table3``: every model is made once, tables are those of the raw numbers, and stopping costs nothing."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rpp_rl.cli.errors import INTERRUPTED
+from rpp_rl.cli.table3 import main
+from rpp_rl.dynamics import Episodes, read_episodes, write_episodes
+from rpp_rl.dynamics.metrics import smoothed
+from rpp_rl.dynamics.model_file import read_model
+from rpp_rl.dynamics.training import Trainer
+from rpp_rl.io.lock import locked
+from rpp_rl.runs import table3 as module
+
+ENV = "Swimmer-v4"
+
+
+def write(path, seed=0):
+    """Random walks of the Swimmer's size: 12 episodes of 120 steps."""
+    rng = np.random.default_rng(seed)
+    states = 0.1 * rng.normal(size=(12, 121, 8)).cumsum(axis=1)
+    actions = rng.uniform(-1, 1, size=(12, 120, 2))
+    write_episodes(Episodes(tuple(states.astype(np.float32)), tuple(actions.astype(np.float32)), ENV), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def buffer(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data") / "swimmer.npz")
+
+
+def flags(buffer, folder, *extra, n_epochs=2):
+    settings = [f"n_epochs:{n_epochs}", "batch_size:10000", "net_arch:[8]", "n_test:3", "save_freq:1"]
+    given = ["--buffer", f"{ENV}:{buffer}", "-o", folder, "--transitions", "200", "--device", "cpu", *extra]
+    return [*map(str, given), "-params", *settings]
+
+
+def make(buffer, folder, *extra, n_epochs=2):
+    return main(flags(buffer, folder, *extra, n_epochs=n_epochs))
+
+
+def numbers(folder):
+    with (folder / "table3.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+ONE = ["--seeds", "1", "--kinds", "rpp", "--sizes", "width", "--data", "raw"]
+
+
+@pytest.fixture(scope="module")
+def made(buffer, tmp_path_factory):
+    """The folder of a whole table of one environment and two seeds."""
+    folder = tmp_path_factory.mktemp("made")
+    assert make(buffer, folder, "--seeds", "2") == 0
+    return folder
+
+
+def test_every_model_has_every_number(made):
+    rows = numbers(made)
+    models = {tuple(row[k] for k in ("kind", "size", "data", "seed")) for row in rows}
+    kinds = [("mlp", "width"), ("augmented", "width"), ("emlp", "width"), ("emlp", "parameters"), ("rpp", "width")]
+    kinds.append(("rpp", "parameters"))
+    assert models == {(*kind, data, seed) for kind in kinds for data in ("raw", "smoothed") for seed in "01"}
+    assert len(rows) == len(models) * (3 * 3 + 4)
+    assert {row["n_learnt"] for row in rows} == {"200"}
+    sizes = {(row["kind"], row["size"]): int(row["n_parameters"]) for row in rows}
+    assert sizes["rpp", "parameters"] <= sizes["mlp", "width"] == sizes["augmented", "width"] < sizes["rpp", "width"]
+
+
+@pytest.mark.parametrize(("metric", "data"), [("Honest", "raw"), ("Metric of the paper", "smoothed")])
+@pytest.mark.parametrize("size", ["parameters", "width"])
+def test_tables_are_those_of_the_numbers(made, metric, data, size):
+    title = f"trained on 200 {data} transitions, at equal {size}"
+    text = (made / "table3.md").read_text()
+    (table,) = [part for part in text.split("## ") if title in part and part.startswith(metric)]
+    for horizon in ("10", "30", "100"):
+        wanted = {"metric": "honest" if metric == "Honest" else "release", "data": data, "horizon": horizon}
+        rows = [row for row in numbers(made) if wanted.items() <= row.items()]
+        means = {
+            kind: np.mean([100 * float(r["value"]) for r in rows if (r["kind"], r["size"]) == (kind, own)])
+            for kind, own in (("mlp", "width"), ("augmented", "width"), ("emlp", size), ("rpp", size))
+        }
+        (line,) = [line for line in table.splitlines() if line.startswith(f"| {ENV} | {horizon} ")]
+        cells = [cell.strip() for cell in line.split("|")[3:]]
+        for cell, mean in zip(cells, means.values(), strict=False):
+            assert float(cell.split()[0]) == pytest.approx(mean, rel=0.006)
+            assert cell.endswith("(2)")
+        to_mlp = means["rpp"] / means["mlp"]
+        to_better = means["rpp"] / min(means["mlp"], means["emlp"])
+        assert [float(cell.strip("*")) for cell in cells[4:6]] == pytest.approx([to_mlp, to_better], rel=0.006)
+        assert [cell.startswith("**") for cell in cells[4:6]] == [to_mlp > 1, to_better > 1.05]
+
+
+def test_smoothing_holds_out_the_same_steps(made):
+    """Away from their ends, smoothed test trajectories are those that raw models held out, smoothed."""
+    raw, smooth = (
+        np.stack(read_episodes(next(made.glob(f"{ENV}/rpp_width_{data}_200_0/*/*/test.npz"))).states)
+        for data in ("raw", "smoothed")
+    )
+    assert smooth[:, 20:-20] == pytest.approx(smoothed(raw)[:, 20:-20], abs=1e-5)
+    assert np.abs(smooth - raw).max() > 0.01
+
+
+def test_what_is_there_is_not_made_again(buffer, made, monkeypatch):
+    before = (made / "table3.csv").read_bytes()
+    monkeypatch.setattr(module, "train_dynamics", None)
+    assert make(buffer, made, "--seeds", "2") == 0
+    assert main(["-o", str(made)]) == 0
+    assert (made / "table3.csv").read_bytes() == before
+
+
+def test_a_stopped_table_is_finished_with_the_same_numbers(buffer, tmp_path, monkeypatch):
+    assert make(buffer, tmp_path / "whole", *ONE, n_epochs=4) == 0
+    run_epoch = Trainer.run_epoch
+
+    def stopping(trainer):
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+        run_epoch(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", stopping)
+        assert make(buffer, tmp_path / "again", *ONE, n_epochs=4) == INTERRUPTED
+    assert list(tmp_path.glob("again/**/model.safetensors"))
+    assert list(tmp_path.glob("again/**/result.json")) == []
+    assert make(buffer, tmp_path / "again", *ONE, n_epochs=4) == 0
+    assert numbers(tmp_path / "again") == numbers(tmp_path / "whole")
+
+
+def test_another_agent_is_a_test_besides(buffer, tmp_path, monkeypatch, refused):
+    assert make(buffer, tmp_path / "out", *ONE) == 0
+    before = numbers(tmp_path / "out")
+    monkeypatch.setattr(module, "train_dynamics", None)
+    other = write(tmp_path / "other.npz", seed=1)
+    assert make(buffer, tmp_path / "out", *ONE, "--test-buffer", f"{ENV}:{other}") == 0
+    after = numbers(tmp_path / "out")
+    assert [row for row in after if row["test"] == "own"] == before
+    assert [row["value"] for row in after if row["test"] == "other"] != [row["value"] for row in before]
+    assert len(after) == 2 * len(before)
+    (tmp_path / "copy.npz").write_bytes(buffer.read_bytes())
+    leak = flags(buffer, tmp_path / "out", *ONE, "--test-buffer", f"{ENV}:{tmp_path / 'copy.npz'}")
+    assert "a transition that is also" in refused(main, *leak)
+
+
+def test_all_amounts_of_data_make_as_many_updates(buffer, tmp_path, monkeypatch):
+    """Two of 1000 chunks each: the whole of the paper's data make five updates per epoch, 200 transitions one."""
+    configs = []
+    monkeypatch.setattr(module, "_made", lambda cell, table, **_: configs.append(config(cell, table, buffer)))
+    monkeypatch.setattr(module, "_in_words", lambda result: "")
+    monkeypatch.setattr("rpp_rl.runs.table3_report.results", lambda out: [])
+    main([*flags(buffer, tmp_path, *ONE, "--transitions", "200", "20000", "50000"), "batch_size:1000"])
+    assert [c.n_chunks for c in configs] == [20, 2000, 5000]
+    assert [c.n_epochs for c in configs] == [10, 5, 2]
+
+
+def config(cell, table, buffer):
+    return module._config(cell, table, read_episodes(buffer))
+
+
+def test_settings_of_one_kind_are_those_of_no_other(buffer, tmp_path):
+    given = ["--seeds", "1", "--kinds", "mlp", "rpp", "--sizes", "width", "--data", "raw"]
+    assert make(buffer, tmp_path, *given, "--params-of", "rpp:{learning_rate: 1e-3}") == 0
+    rates = {
+        json.loads(path.read_text())["config"]["mode"]: json.loads(path.read_text())["config"]["learning_rate"]
+        for path in tmp_path.glob("*/*/result.json")
+    }
+    assert rates == {"mlp": 1e-2, "rpp": 1e-3}
+    _, about, _ = read_model(next(tmp_path.glob("*/rpp_*/*/*/model.safetensors")))
+    assert about["is_complete"]
+
+
+def test_what_another_process_makes_is_left_to_it(buffer, tmp_path, capsys):
+    folder = tmp_path / ENV / "rpp_width_raw_200_0"
+    folder.mkdir(parents=True)
+    with locked(folder):
+        make(buffer, tmp_path, *ONE)
+    assert "another process makes it" in capsys.readouterr().out
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--kinds", "cnn"], "kinds: expected"),
+        (["--params-of", "cnn:{learning_rate: 1}"], "unknown kinds cnn"),
+        (["--params-of", "rpp:3"], "settings_of: expected"),
+        (["--params-of", "rpp:{seed: 1}"], "the table itself decides seed"),
+        (["--test-buffer", "Ant-v4:ant.npz"], "test trajectories of Ant-v4 were given"),
+        (["--buffer", f"{ENV}:none.npz"], "none.npz: No such file"),
+    ],
+)
+def test_mistakes_end_in_one_line(buffer, tmp_path, refused, extra, message):
+    assert message in refused(main, *flags(buffer, tmp_path, *ONE, *extra))
+
+
+def test_models_of_other_settings_are_not_mixed(buffer, made, refused):
+    assert "was made with another n_epochs" in refused(main, *flags(buffer, made, n_epochs=3))
+
+
+def test_nothing_there_is_said(tmp_path, refused):
+    assert "give data with --buffer ENV:FILE" in refused(main, "-o", tmp_path)
