@@ -20,7 +20,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import user_input
 from rpp_rl.io.extras import need
 from rpp_rl.studies.registry import STUDIES
-from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, run_study
+from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, run_study, selected
 
 FIGURE_FILE = "figure.png"
 VERDICTS = {True: "holds", False: "fails", None: "unknown"}
@@ -30,17 +30,18 @@ VERDICTS = {True: "holds", False: "fails", None: "unknown"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is missing, draw and print; returns the status for the shell."""
     args = _parser().parse_args(argv)
-    study = STUDIES[args.study]
     need("matplotlib", "plot")
     with user_input(ValueError):
+        study = selected(STUDIES[args.study], args.cases, args.models)
         settings = StudySettings(args.variant, args.trials, args.epochs, args.width, args.seed)
         folder = args.output or Path("studies") / f"{study.name}_{settings.variant}"
         if args.draw:
             settings = read_settings(folder)
         results = Results(folder, study.name, settings)
     if not args.draw and not _trained(study, settings, results, args):
-        n_done, n_jobs = len(results.done()), len(study.jobs(settings))
-        print(f"interrupted; {n_done} of {n_jobs} jobs are in {folder}: the same command continues", file=sys.stderr)
+        jobs = study.jobs(settings)
+        done = f"{len(results.done().intersection(jobs))} of {len(jobs)} jobs are in {folder}"
+        print(f"interrupted; {done}: the same command continues", file=sys.stderr)
         return INTERRUPTED
     _draw(study, results, folder)
     print(_as_json(study, settings, results) if args.json else _as_text(study, results, folder))
@@ -77,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = StudySettings()
     parser.add_argument("study", choices=STUDIES, metavar="NAME", help=", ".join(STUDIES))
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="train these alone; the results keep the others")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="train these alone; the results keep the others")
     parser.add_argument("--trials", type=integer(1), default=defaults.trials, metavar="N", help="repetitions (10)")
     parser.add_argument("--epochs", type=integer(1), metavar="N", help="passes through the data (the study's own)")
     parser.add_argument("--width", type=integer(1), metavar="N", help="channels of hidden layers (the study's own)")

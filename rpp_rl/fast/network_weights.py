@@ -94,7 +94,7 @@ class Weights:
         self._merged = [
             number[m] if isinstance(m, RPPLinear) else list(m.parameters(recurse=False)) for m in module.modules()
         ]
-        self._coefficients, self._residuals, _ = pathways(module)
+        self._coefficients, self._residuals, *_ = pathways(module)
         self._graph: list[Tensor] = []
         self._buffers: list[Pair] | None = None
         self._basis: BasisProduct | None = None

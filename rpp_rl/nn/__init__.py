@@ -1,6 +1,7 @@
 """Layers typed by representations: linear maps with residual pathways, nonlinearities, normalisation, priors."""
 
 from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.chain import ChainLinear, Subgroup
 from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.coordinates import ObsToRep
 from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
@@ -13,6 +14,7 @@ from rpp_rl.nn.prior import Prior, parameter_groups, pathway_norms, pathways, re
 __all__ = [
     "RPPEMLP",
     "Bilinear",
+    "ChainLinear",
     "EquivariantLayerNorm",
     "EquivariantMatrix",
     "EquivariantNorm",
@@ -23,6 +25,7 @@ __all__ = [
     "Prior",
     "RPPConv2d",
     "RPPLinear",
+    "Subgroup",
     "hidden_rep",
     "merge",
     "nonlinearity",

@@ -29,6 +29,8 @@ class Bilinear(nn.Module):
         rep: How input and output transform; scalars are its trivial summands, wherever they stand.
         scale: The factor c (the paper's code: 0.03 in reinforcement learning, 0.1 elsewhere).
         contractions: Whether summands act on one another as matrices; groups that are not orthogonal are allowed then.
+        is_twin: Whether every coordinate x_d also takes c Σ_s r_ds s_s x_d with free weights r, zero at first: a
+            residual pathway like that of a linear map, which `Prior` counts with the others.
         ensemble: Number of independent layers computed together, see `RPPLinear`.
 
     Attributes:
@@ -37,13 +39,22 @@ class Bilinear(nn.Module):
             belong to the dual summand.
         to_parts: b, shape ``(n_pairs, n_scalars)``; pairs (i, k).
         contracted: w of each triple of runs, shape ``(n_k · n_b, n_a)``; absent without ``contractions``.
+        residual: r, shape ``(size, n_scalars)``; None without ``is_twin``.
 
     Raises:
         ValueError: If the rep has no scalars, no other parts, or is not orthogonal.
     """
 
+    residual: nn.Parameter | None
+
     def __init__(
-        self, rep: Rep, *, scale: float = 0.03, contractions: bool = False, ensemble: int | None = None
+        self,
+        rep: Rep,
+        *,
+        scale: float = 0.03,
+        contractions: bool = False,
+        is_twin: bool = False,
+        ensemble: int | None = None,
     ) -> None:
         super().__init__()
         members = member_axis(ensemble)
@@ -70,6 +81,8 @@ class Bilinear(nn.Module):
             n_acting, n_source, n_target = self.n_firsts[acting], parts[source][0], parts[target][0]
             weight = torch.randn(*members, n_acting * n_target, n_source) / (n_acting * n_source) ** 0.5
             self.contracted.append(nn.Parameter(weight))
+        twin = nn.Parameter(torch.zeros(*members, rep.size, n_scalars)) if is_twin else None
+        self.register_parameter("residual", twin)
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Add the products of scalars and parts, of pairs of parts, and of triples where they are asked for."""
@@ -92,7 +105,10 @@ class Bilinear(nn.Module):
         next_product = iter(products.split([piece.shape[-1] for piece in scalars], dim=-1))
         next_mixed = iter([part.flatten(-2) for part in mixed])
         change = [next(next_product if is_scalar else next_mixed) for _, _, is_scalar in self.runs]
-        return x + self.scale * torch.cat(change, dim=-1)
+        changes = torch.cat(change, dim=-1)
+        if self.residual is not None:
+            changes = changes + linear(torch.cat(scalars, dim=-1), self.residual) * x
+        return x + self.scale * changes
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

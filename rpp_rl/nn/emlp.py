@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.chain import ChainLinear, Subgroup
 from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
 from rpp_rl.nn.nonlinearity import nonlinearity
@@ -92,6 +93,8 @@ def trunk(
     bilinear: BilinearKind = False,
     layer_norm: bool = False,
     inner_residual: bool = True,
+    subgroups: Sequence[Subgroup] = (),
+    twins: bool = False,
     ensemble: int | None = None,
 ) -> Trunk:
     """Hidden layers: for each rep in ``hidden`` a linear map, the optional extras and a nonlinearity.
@@ -108,6 +111,10 @@ def trunk(
         inner_residual: Whether in ``rpp`` mode the maps between hidden layers have a residual pathway too. Without it
             the free parameters grow with the width and not with its square, and the first map can break the symmetry
             for all that follow.
+        subgroups: Whether in ``rpp`` mode linear maps have levels between both pathways, see `ChainLinear`.
+        twins: Whether in ``rpp`` mode gates and bilinear layers have residual pathways of their own, which start at
+            zero and which the prior holds. Otherwise bilinear layers are strict, and gates leak a little: they add a
+            small swish, whatever the prior says.
         ensemble: Number of independent networks computed together, see `RPPLinear`.
 
     Raises:
@@ -115,11 +122,12 @@ def trunk(
     """
     layers: list[nn.Module] = []
     inner_mode: Mode = "emlp" if mode == "rpp" and not inner_residual else mode
+    is_twin = twins and mode == "rpp"
     for number, rep in enumerate(hidden):
-        act = nonlinearity(rep, activation, mode)
-        layers.append(RPPLinear(rep_in, act.rep_in, mode=inner_mode if number else mode, ensemble=ensemble))
+        act = nonlinearity(rep, activation, mode, is_twin=is_twin, ensemble=ensemble)
+        layers.append(_linear(rep_in, act.rep_in, inner_mode if number else mode, subgroups, ensemble))
         if bilinear and mode != "mlp":
-            layers.append(_bilinear(act.rep_in, bilinear, ensemble))
+            layers.append(_bilinear(act.rep_in, bilinear, is_twin=is_twin, ensemble=ensemble))
         if layer_norm:
             layers.append(EquivariantLayerNorm(act.rep_in))
         layers.append(act)
@@ -145,10 +153,16 @@ class Trunk(nn.Sequential):
         return {**vars(self), "stand_in": None}
 
 
-def _bilinear(rep: Rep, kind: BilinearKind, ensemble: int | None) -> Bilinear:
+def _linear(rep_in: Rep, rep_out: Rep, mode: Mode, subgroups: Sequence[Subgroup], ensemble: int | None) -> RPPLinear:
+    if subgroups and mode == "rpp":
+        return ChainLinear(rep_in, rep_out, subgroups=subgroups, ensemble=ensemble)
+    return RPPLinear(rep_in, rep_out, mode=mode, ensemble=ensemble)
+
+
+def _bilinear(rep: Rep, kind: BilinearKind, *, is_twin: bool, ensemble: int | None) -> Bilinear:
     if kind == "tensor":
-        return Bilinear(rep, scale=TENSOR_SCALE, contractions=True, ensemble=ensemble)
-    return Bilinear(rep, ensemble=ensemble)
+        return Bilinear(rep, scale=TENSOR_SCALE, contractions=True, is_twin=is_twin, ensemble=ensemble)
+    return Bilinear(rep, is_twin=is_twin, ensemble=ensemble)
 
 
 class RPPEMLP(nn.Module):
@@ -163,6 +177,8 @@ class RPPEMLP(nn.Module):
         bilinear: See `trunk`.
         layer_norm: See `trunk`.
         inner_residual: See `trunk`.
+        subgroups: See `trunk`.
+        twins: See `trunk`.
         ensemble: Number of independent networks computed together; inputs and outputs then have a leading member axis.
             Members that share an input ``x`` take ``x.expand(ensemble, *x.shape)``, which copies nothing.
 
@@ -188,6 +204,8 @@ class RPPEMLP(nn.Module):
         bilinear: BilinearKind = False,
         layer_norm: bool = False,
         inner_residual: bool = True,
+        subgroups: Sequence[Subgroup] = (),
+        twins: bool = False,
         ensemble: int | None = None,
     ) -> None:
         super().__init__()
@@ -200,9 +218,11 @@ class RPPEMLP(nn.Module):
             bilinear=bilinear,
             layer_norm=layer_norm,
             inner_residual=inner_residual,
+            subgroups=subgroups,
+            twins=twins,
             ensemble=ensemble,
         )
-        self.head = RPPLinear(hidden[-1] if hidden else rep_in, rep_out, mode=mode, ensemble=ensemble)
+        self.head = _linear(hidden[-1] if hidden else rep_in, rep_out, mode, subgroups, ensemble)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""

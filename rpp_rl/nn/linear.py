@@ -226,6 +226,11 @@ def linear(
     return y.view(*x.shape[:-1], weight.shape[1])
 
 
+def beside_batch(vectors: Float[Tensor, "*members size"], x: Float[Tensor, "*batch size"]) -> Tensor:
+    """The vectors with axes of length 1 for the batch, which begins with the member axis where they have one."""
+    return vectors if vectors.ndim == 1 else vectors.view(len(vectors), *[1] * (x.ndim - 2), vectors.shape[-1])
+
+
 def member_axis(ensemble: int | None) -> tuple[int, ...]:
     """The leading axis of the parameters of an ensemble.
 

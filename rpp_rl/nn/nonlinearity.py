@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.nn.linear import Mode, require_mode
+from rpp_rl.nn.linear import Mode, beside_batch, member_axis, require_mode
 from rpp_rl.symmetry import Rep, trivial
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -73,14 +73,30 @@ class Gated(nn.Module):
         rep: How the output transforms.
         activation: One of `ACTIVATIONS`, for the permutation parts.
         residual_scale: Weight of an additional swish on the gated parts, which breaks the symmetry a little.
+        is_twin: Whether a swish of every coordinate is added with a weight that is learned, zero at first: a residual
+            pathway like that of a linear map, which `Prior` counts with the others.
+        ensemble: Number of members that learn weights of their own, see `RPPLinear`.
 
     Attributes:
         rep_in: ``rep`` followed by one scalar for each gated part.
+        residual: The learned weights, shape ``(rep.size,)``; None without ``is_twin``.
     """
 
-    def __init__(self, rep: Rep, activation: str = "silu", *, residual_scale: float = 0.0) -> None:
+    residual: nn.Parameter | None
+
+    def __init__(
+        self,
+        rep: Rep,
+        activation: str = "silu",
+        *,
+        residual_scale: float = 0.0,
+        is_twin: bool = False,
+        ensemble: int | None = None,
+    ) -> None:
         super().__init__()
         require_activation(activation)
+        twin = nn.Parameter(torch.zeros(*member_axis(ensemble), rep.size)) if is_twin else None
+        self.register_parameter("residual", twin)
         self.activation, self.residual_scale = activation, residual_scale
         self.runs = [(count, part.size, _is_pointwise_legal(part, activation)) for count, part in rep.parts]
         self.n_gates = sum(count for count, _, is_pointwise in self.runs if not is_pointwise)
@@ -99,17 +115,23 @@ class Gated(nn.Module):
             gated = (piece.unflatten(-1, (count, size)) * gates[..., gate : gate + count, None]).flatten(-2)
             gate += count
             outputs.append(gated + self.residual_scale * nn.functional.silu(piece) if self.residual_scale else gated)
-        return torch.cat(outputs, dim=-1)
+        y = torch.cat(outputs, dim=-1)
+        if self.residual is None:
+            return y
+        return y + beside_batch(self.residual, y) * nn.functional.silu(x[..., : y.shape[-1]])
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         return f"{self.rep_out.name}, {self.activation}, n_gates={self.n_gates}, residual_scale={self.residual_scale}"
 
 
-def nonlinearity(rep: Rep, activation: str, mode: Mode) -> Pointwise | Gated:
+def nonlinearity(
+    rep: Rep, activation: str, mode: Mode, *, is_twin: bool = False, ensemble: int | None = None
+) -> Pointwise | Gated:
     """The nonlinearity for hidden vectors of type ``rep``; its ``rep_in`` is what the layer before must produce.
 
-    Pointwise where that is equivariant or need not be (``mlp``), gated elsewhere, with a residual swish in ``rpp``.
+    Pointwise where that is equivariant or need not be (``mlp``), gated elsewhere, with a residual swish in ``rpp``:
+    small and fixed, or learned and under the prior with ``is_twin``.
 
     Raises:
         ValueError: If the activation or the mode is unknown.
@@ -120,6 +142,8 @@ def nonlinearity(rep: Rep, activation: str, mode: Mode) -> Pointwise | Gated:
         return Pointwise(rep.size * trivial(rep.group), activation)
     if _is_pointwise_legal(rep, activation):
         return Pointwise(rep, activation)
+    if mode == "rpp" and is_twin:
+        return Gated(rep, activation, is_twin=True, ensemble=ensemble)
     return Gated(rep, activation, residual_scale=RESIDUAL_SCALE if mode == "rpp" else 0.0)
 
 

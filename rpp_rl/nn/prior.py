@@ -9,10 +9,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rpp_rl.nn.bilinear import Bilinear
+from rpp_rl.nn.chain import chain_levels
 from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.linear import Mode, RPPLinear
+from rpp_rl.nn.nonlinearity import Gated
 
 foreach: Any = torch  # torch's stubs do not know the functions on lists
+
+
+class LevelParameters(NamedTuple):
+    """The parameters of one level of all layers, see `ChainLinear`; ``norms`` as in `Pathways`."""
+
+    parameters: list[nn.Parameter]
+    norms: list[Tensor]
 
 
 class Pathways(NamedTuple):
@@ -22,11 +32,13 @@ class Pathways(NamedTuple):
         equiv: Those of the equivariant pathway.
         residual: Those of the residual pathway.
         norms: For each of ``equiv`` the factors that turn it into coefficients of an orthonormal basis.
+        levels: Those of the levels between, level by level.
     """
 
     equiv: list[nn.Parameter]
     residual: list[nn.Parameter]
     norms: list[Tensor]
+    levels: Sequence[LevelParameters] = ()
 
 
 class Decay(NamedTuple):
@@ -68,7 +80,9 @@ def residual_decay(error: float | None, exact: float = DECAY) -> float:
     return exact / (1 + (UNKNOWN_ERROR if error is None else error) / HALF_TRUST)
 
 
-def parameter_groups(module: nn.Module, residual_decay: float | None) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, residual_decay: float | None, level_decays: Sequence[float] = ()
+) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser with decoupled weight decay, such as ``torch.optim.AdamW``.
 
     In every step the residual pathway shrinks by lr · residual_decay, B <- (1 - lr λ) B, and nothing else decays.
@@ -84,18 +98,25 @@ def parameter_groups(module: nn.Module, residual_decay: float | None) -> list[di
     Args:
         module: The network.
         residual_decay: λ; None for no decay.
+        level_decays: λ of each level between both pathways, see `ChainLinear`.
 
     Raises:
-        ValueError: If the decay is negative.
+        ValueError: If the decay is negative, or there are not as many as levels.
     """
     if residual_decay is not None and not residual_decay >= 0:
         raise ValueError(f"residual_decay must be at least 0, or null for none, got {residual_decay}")
-    equiv, residual, _ = pathways(module)
-    if not residual_decay or not equiv or not residual:
+    found = pathways(module)
+    if not residual_decay or not found.equiv or not found.residual:
         return [{"params": list(module.parameters()), "weight_decay": 0.0}]
-    decayed = {id(parameter) for parameter in residual}
+    if len(level_decays) != len(found.levels):
+        raise ValueError(f"{len(found.levels)} levels need as many level_decays, got {len(level_decays)}")
+    parts = [found.residual, *(level.parameters for level in found.levels)]
+    decayed = {id(parameter) for part in parts for parameter in part}
     others = [parameter for parameter in module.parameters() if id(parameter) not in decayed]
-    return [{"params": others, "weight_decay": 0.0}, {"params": residual, "weight_decay": residual_decay}]
+    return [
+        {"params": part, "weight_decay": decay}
+        for part, decay in zip((others, *parts), (0.0, residual_decay, *level_decays), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,8 @@ class Prior:
     Attributes:
         equiv_var: Prior variance σ_a² of every coefficient of the equivariant pathway.
         residual_var: Prior variance σ_b² of every entry of the residual pathway.
+        level_vars: Prior variance of every coefficient of each level between, see `ChainLinear`; none have priors where
+            it is empty.
 
     Raises:
         ValueError: If a variance is not positive.
@@ -115,16 +138,19 @@ class Prior:
 
     equiv_var: float | None = None
     residual_var: float | None = None
+    level_vars: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("equiv_var", "residual_var"):
-            value = getattr(self, name)
+        values = [("equiv_var", self.equiv_var), ("residual_var", self.residual_var)]
+        for name, value in (*values, *(("level_vars", value) for value in self.level_vars)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, or null for no prior, got {value}")
 
     def of_mode(self, mode: Mode) -> Prior:
         """The part of it that applies in a mode: alone, the free pathway is not a residual and has no prior."""
-        return Prior(None if mode == "mlp" else self.equiv_var, self.residual_var if mode == "rpp" else None)
+        if mode == "rpp":
+            return self
+        return Prior(None if mode == "mlp" else self.equiv_var)
 
     def energy(self, module: nn.Module) -> Tensor:
         """−log p of the parameters of ``module``, up to a constant; add it to a loss divided by the number of data."""
@@ -150,12 +176,21 @@ class Prior:
         add_decays(self.decays(pathways, n_data))
 
     def decays(self, pathways: Pathways, n_data: int | Tensor) -> list[Decay]:
-        """The gradient of ``energy / n_data``, as multiples of parameters."""
+        """The gradient of ``energy / n_data``, as multiples of parameters.
+
+        Raises:
+            ValueError: If there are variances of levels, but not as many as levels.
+        """
         decays = []
         if self.equiv_var is not None:
             decays.append(Decay(pathways.equiv, 1.0 / (self.equiv_var * n_data), pathways.norms))
         if self.residual_var is not None:
             decays.append(Decay(pathways.residual, 1.0 / (self.residual_var * n_data)))
+        if self.level_vars:
+            if len(self.level_vars) != len(pathways.levels):
+                raise ValueError(f"{len(pathways.levels)} levels need as many level_vars, got {len(self.level_vars)}")
+            for var, level in zip(self.level_vars, pathways.levels, strict=True):
+                decays.append(Decay(level.parameters, 1.0 / (var * n_data), level.norms))
         return decays
 
 
@@ -181,16 +216,25 @@ def pathways(module: nn.Module) -> Pathways:
     layers = [layer for layer in module.modules() if isinstance(layer, (RPPLinear, RPPConv2d))]
     equiv = [p for layer in layers for p in (layer.equiv_weight, layer.equiv_bias) if p is not None]
     residual = [p for layer in layers for p in (layer.residual_weight, layer.residual_bias) if p is not None]
+    residual += [m.residual for m in module.modules() if isinstance(m, (Gated, Bilinear)) and m.residual is not None]
     norms = [norm for layer in layers if layer.equiv_weight is not None for norm in layer.equiv_norms()]
-    return Pathways(equiv, residual, norms)
+    chains = [levels for levels in map(chain_levels, layers) if levels]
+    levels = [
+        LevelParameters(
+            [parameter for level in of_layers for parameter in (level.equiv_weight, level.equiv_bias)],
+            [norm for level in of_layers for norm in level.equiv_norms()],
+        )
+        for of_layers in zip(*chains, strict=True)
+    ]
+    return Pathways(equiv, residual, norms, levels)
 
 
 @torch.no_grad()
 def pathway_norms(module: nn.Module) -> tuple[float, float]:
     """Euclidean norms of all A and a, and of all B and b, of a network."""
-    equiv, residual, norms = pathways(module)
-    orthonormal = [parameter * norm for parameter, norm in zip(equiv, norms, strict=True)]
-    return _norm(orthonormal), _norm(residual)
+    found = pathways(module)
+    orthonormal = [parameter * norm for parameter, norm in zip(found.equiv, found.norms, strict=True)]
+    return _norm(orthonormal), _norm(found.residual)
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:

@@ -14,10 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rpp_rl.nn import RPPEMLP, Mode
+from rpp_rl.nn import RPPEMLP, Mode, Subgroup
 from rpp_rl.studies.comparison import (
+    CHAIN,
     MODELS,
     SINGLE,
+    TWINS,
     box_figure,
     error_table,
     job_seed,
@@ -27,7 +29,7 @@ from rpp_rl.studies.comparison import (
     rows_of,
 )
 from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
-from rpp_rl.studies.representations import tensor_rep
+from rpp_rl.studies.representations import about_z_in_orthogonal, rotations_in_special_linear, tensor_rep
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import (
     PAPER_PENALTY,
@@ -82,8 +84,19 @@ def target(x: Float[Tensor, "*batch 20"], *, is_modified: bool = False) -> Float
     return inertia.flatten(-2)
 
 
-def network(group: Group, mode: Mode, *, width: int = WIDTH, members: int | None = None) -> RPPEMLP:
-    """The paper's network: three hidden layers of tensors with bilinear layers, or of plain swish units."""
+def network(
+    group: Group,
+    mode: Mode,
+    *,
+    width: int = WIDTH,
+    members: int | None = None,
+    subgroups: Sequence[Subgroup] = (),
+    twins: bool = False,
+) -> RPPEMLP:
+    """The paper's network: three hidden layers of tensors with bilinear layers, or of plain swish units.
+
+    See `rpp_rl.nn.trunk` for ``subgroups`` and ``twins``.
+    """
     rep_in, rep_out = reps(group)
     return RPPEMLP(
         rep_in,
@@ -92,6 +105,8 @@ def network(group: Group, mode: Mode, *, width: int = WIDTH, members: int | None
         mode=mode,
         activation="silu",
         bilinear="tensor",
+        subgroups=subgroups,
+        twins=twins,
         ensemble=members,
     )
 
@@ -105,6 +120,14 @@ CASES = MappingProxyType(
 )
 """What figure 2 shows of this task."""
 GROUPS = MappingProxyType({"exact": orthogonal(3), "approximate": orthogonal(3), "misspecified": special_linear(3)})
+CHAINS = MappingProxyType(
+    {
+        "exact": about_z_in_orthogonal(),
+        "approximate": about_z_in_orthogonal(),
+        "misspecified": rotations_in_special_linear(),
+    }
+)
+"""The level between of the model "chain". O(2)_z is what the modified task leaves; SO(3) is in SL(3) what is true."""
 EPOCHS = MappingProxyType({"exact": 300, "approximate": 500, "misspecified": 300})
 """Those of the paper's code; its text says 500 for all."""
 CODE_PENALTIES = MappingProxyType(
@@ -125,8 +148,16 @@ PAPER = MappingProxyType(
 
 def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     """Train one kind of network on one case, all trials at once; errors on train and test data at the end."""
-    mode = mode_of(job.model)
-    trainer = Trainer(job.case, mode, recipe_of(job, settings), settings, context, name=f"{job.case}/{job.model}")
+    trainer = Trainer(
+        job.case,
+        mode_of(job.model),
+        recipe_of(job, settings),
+        settings,
+        context,
+        name=f"{job.case}/{job.model}",
+        subgroups=(CHAINS[job.case],) if job.model == CHAIN else (),
+        twins=job.model == TWINS,
+    )
     if job.model == SINGLE:
         trainer.join_pathways(penalty_of(job.case, settings))
     for _ in trainer.epochs():
@@ -144,6 +175,8 @@ class Trainer:
         settings: Number of trials, width and seed.
         context: Where.
         name: Decides initial weights and the order of the data; the data themselves depend on case and seed alone.
+        subgroups: See `network`.
+        twins: See `network`.
 
     Attributes:
         net: The ensemble.
@@ -152,7 +185,16 @@ class Trainer:
     """
 
     def __init__(
-        self, case: str, mode: Mode, recipe: Recipe, settings: StudySettings, context: Context, *, name: str
+        self,
+        case: str,
+        mode: Mode,
+        recipe: Recipe,
+        settings: StudySettings,
+        context: Context,
+        *,
+        name: str,
+        subgroups: Sequence[Subgroup] = (),
+        twins: bool = False,
     ) -> None:
         self.recipe = recipe
         generator = torch.Generator().manual_seed(job_seed(settings.seed, "data", case))
@@ -160,7 +202,14 @@ class Trainer:
         self.train, self.test = (Sample(*(tensor.to(context.device) for tensor in split)) for split in data)
         self.seed = job_seed(settings.seed, "network", name)
         torch.manual_seed(self.seed)
-        net = network(GROUPS[case], mode, width=settings.width or WIDTH, members=settings.trials)
+        net = network(
+            GROUPS[case],
+            mode,
+            width=settings.width or WIDTH,
+            members=settings.trials,
+            subgroups=subgroups,
+            twins=twins,
+        )
         self.net = net.to(context.device)
         self.add_penalty: Callable[[], None] | None = None
 
@@ -186,11 +235,12 @@ def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     """How a job is trained."""
     is_paper = settings.variant == "paper"
     penalty = penalty_of(job.case, settings)
+    prior = penalty.prior(mode_of(job.model), of_baselines=is_paper)
     return Recipe(
         n_epochs=n_epochs(job, settings),
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
-        prior=penalty.prior(mode_of(job.model), of_baselines=is_paper),
+        prior=penalty.chain_prior(n_levels=1) if job.model == CHAIN else prior,
         free_biases=not is_paper,
     )
 
@@ -243,4 +293,5 @@ STUDY = Study(
     figure=lambda rows: box_figure(rows, CASES, PAPER, "test mean squared error"),
     table=lambda rows: error_table(rows, CASES, PAPER),
     claims=claims,
+    extras=[Job(case, model) for case in CASES for model in (CHAIN, TWINS)],
 )

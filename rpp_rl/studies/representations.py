@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from rpp_rl.nn import hidden_rep
-from rpp_rl.symmetry import Group, Rep, direct_sum, tensor_product, trivial, vector
+from rpp_rl.nn import Subgroup, hidden_rep
+from rpp_rl.symmetry import Element, Group, Rep, direct_sum, special_orthogonal, tensor_product, trivial, vector
 
 
 def orthogonal_about_z() -> Group:
@@ -17,6 +17,20 @@ def orthogonal_about_z() -> Group:
     turn[0, 1, 0] = 1.0
     turn[0, 0, 1] = -1.0
     return Group("O2z", np.diag([-1.0, 1.0, 1.0])[None], turn)
+
+
+def about_z_in_orthogonal() -> Subgroup:
+    """O(2)_z in O(3): the same reflection, and the first of the three rotations."""
+    return Subgroup(orthogonal_about_z(), [Element((0,), ())], np.array([[1.0, 0.0, 0.0]]))
+
+
+def rotations_in_special_linear() -> Subgroup:
+    """SO(3) in SL(3): a rotation's generator E_ji - E_ij is the difference of two of SL(3)'s."""
+    places = [(i, j) for i in range(3) for j in range(3) if i != j]
+    coefficients = np.zeros((3, 8))
+    for row, (i, j) in zip(coefficients, ((0, 1), (0, 2), (1, 2)), strict=True):
+        row[places.index((j, i))], row[places.index((i, j))] = 1.0, -1.0
+    return Subgroup(special_orthogonal(3), lie_images=coefficients)
 
 
 def tensor_rep(group: Group, width: int) -> Rep:

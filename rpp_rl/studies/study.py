@@ -95,6 +95,7 @@ class Study:
         figure: Draws rows.
         table: Rows of text beside the paper's numbers, a header first.
         claims: The paper's claims about it, each with what the rows say.
+        extras: More jobs, which are run when their models are asked for by name.
     """
 
     name: str
@@ -105,6 +106,30 @@ class Study:
     figure: Callable[[Sequence[Row]], Figure]
     table: Callable[[Sequence[Row]], list[list[str]]]
     claims: Callable[[Sequence[Row]], list[Claim]]
+    extras: Sequence[Job] = ()
+
+
+def selected(study: Study, cases: Sequence[str] | None, models: Sequence[str] | None) -> Study:
+    """The study with the jobs of these cases and models alone; None stands for all but the extras.
+
+    Raises:
+        ValueError: If a name is none of the study's.
+    """
+    known = [*study.jobs(StudySettings()), *study.extras]
+    _require_known(study, "cases", cases, {job.case for job in known})
+    _require_known(study, "models", models, {job.model for job in known})
+
+    def jobs(settings: StudySettings) -> list[Job]:
+        found = study.jobs(settings) if models is None else [*study.jobs(settings), *study.extras]
+        found = [job for job in found if models is None or job.model in models]
+        return [job for job in found if cases is None or job.case in cases]
+
+    return dataclasses.replace(study, jobs=jobs)
+
+
+def _require_known(study: Study, what: str, wanted: Sequence[str] | None, known: set[str]) -> None:
+    if unknown := sorted(set(wanted or ()) - known):
+        raise ValueError(f"{what} of {study.name} are {', '.join(sorted(known))}; got {', '.join(unknown)}")
 
 
 class Claim(NamedTuple):

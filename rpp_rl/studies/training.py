@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rpp_rl.nn import Mode, Prior, RPPConv2d, RPPLinear, pathways
-from rpp_rl.nn.prior import Pathways
+from rpp_rl.nn.chain import chain_levels
+from rpp_rl.nn.prior import LevelParameters, Pathways
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Mean loss of each member, shape ``(members,)``, of a network on inputs and targets that begin with that axis."""
@@ -48,6 +49,12 @@ class Penalty:
             return Prior()
         return Prior(_variance(self.equiv), None) if mode == "emlp" else Prior(None, _variance(self.equiv))
 
+    def chain_prior(self, n_levels: int) -> Prior:
+        """That of a soft network with levels between both pathways: penalties in equal ratios from λ_a to λ_b."""
+        ratio = (self.residual / self.equiv) ** (1 / (n_levels + 1))
+        between = tuple(_variance(self.equiv * ratio ** (k + 1)) for k in range(n_levels))
+        return replace(self.prior("rpp"), level_vars=between)
+
 
 PAPER_PENALTY = Penalty(equiv=1e-5, residual=1.0)
 """σ_a² = 10⁵ and σ_b² = 1, the one rule that the paper states for all of figure 2."""
@@ -61,13 +68,16 @@ def weight_pathways(module: nn.Module) -> Pathways:
     """`pathways` without the biases, which the paper's code leaves free: symmetry can be broken through them."""
     layers = [layer for layer in module.modules() if isinstance(layer, (RPPLinear, RPPConv2d))]
     biases = {id(bias) for layer in layers for bias in (layer.equiv_bias, layer.residual_bias)}
-    equiv, residual, norms = pathways(module)
-    kept = [index for index, parameter in enumerate(equiv) if id(parameter) not in biases]
-    return Pathways(
-        [equiv[index] for index in kept],
-        [parameter for parameter in residual if id(parameter) not in biases],
-        [norms[index] for index in kept],
-    )
+    biases |= {id(level.equiv_bias) for layer in layers for level in chain_levels(layer)}
+
+    def kept(parameters: list[nn.Parameter], norms: list[Tensor]) -> LevelParameters:
+        pairs = [pair for pair in zip(parameters, norms, strict=True) if id(pair[0]) not in biases]
+        return LevelParameters([parameter for parameter, _ in pairs], [norm for _, norm in pairs])
+
+    found = pathways(module)
+    equiv, norms = kept(found.equiv, found.norms)
+    residual = [parameter for parameter in found.residual if id(parameter) not in biases]
+    return Pathways(equiv, residual, norms, [kept(*level) for level in found.levels])
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Tables shown to convolutions as tiny images: which network over-fits least? (arXiv:2112.01388, Table 1).
 
-The order of the columns decides which numbers are neighbours, so a convolution is a wrong bias here.
+The order of the columns decides which numbers are neighbours, so a convolution is a wrong bias here. A constant and
+least squares stand beside the networks: a network that loses to them has learnt nothing but its training data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -13,10 +15,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from rpp_rl.studies.comparison import IMAGE_MODELS, box_figure, error_table
+from rpp_rl.studies.comparison import IMAGE_MODELS, box_figure, error_table, medians, rows_of
 from rpp_rl.studies.datasets import Table, uci_table
 from rpp_rl.studies.images import Architecture, Task, order_claims, run_task
-from rpp_rl.studies.study import Context, Job, Row, Study, StudySettings
+from rpp_rl.studies.study import Claim, Context, Job, Row, Study, StudySettings
 from rpp_rl.studies.training import squared_error
 
 SETS = MappingProxyType({"energy": (3, 3), "fertility": (3, 3), "pendulum": (3, 3), "wine": (4, 3)})
@@ -25,6 +27,9 @@ N_SPLITS = 10
 WIDTH, BATCH_SIZE = 32, 500
 N_BLOCKS, EPOCHS, LEARNING_RATE = 3, 1000, 1e-2
 CODE_N_BLOCKS, CODE_EPOCHS, CODE_LEARNING_RATE = 4, 3000, 1e-3
+
+CONSTANT, LINEAR = "constant", "linear"
+"""Baselines: the mean of the targets, and least squares."""
 
 CASES = MappingProxyType(
     {name: f"{name}, as in the paper" for name in SETS} | {f"{name}-standard": f"{name}, standardised" for name in SETS}
@@ -69,12 +74,18 @@ def as_images(x: Float[Tensor, "*batch d"], size: tuple[int, int]) -> Float[Tens
     return nn.functional.pad(x, (0, missing)).unflatten(-1, (1, *size))
 
 
+def divided(
+    case: str, settings: StudySettings, context: Context
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], float]:
+    """See `literal` and `standardised`."""
+    name, _, is_standard = case.partition("-")
+    return (standardised if is_standard else literal)(uci_table(context.data, name), settings.trials)
+
+
 def task(case: str, settings: StudySettings, context: Context) -> Task:
     """Data and architecture of a case."""
-    name, _, is_standard = case.partition("-")
-    size = SETS[name]
-    divide = standardised if is_standard else literal
-    (x, y), (x_test, y_test), variance = divide(uci_table(context.data, name), settings.trials)
+    size = SETS[case.partition("-")[0]]
+    (x, y), (x_test, y_test), variance = divided(case, settings, context)
     is_paper = settings.variant == "paper"
     n_blocks = N_BLOCKS if is_paper else CODE_N_BLOCKS
     architecture = Architecture((1, *size), (settings.width or WIDTH,) * n_blocks, (1,) * n_blocks, head=(1,))
@@ -91,13 +102,34 @@ def task(case: str, settings: StudySettings, context: Context) -> Task:
 
 
 def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
-    """Train one kind of network on one set."""
+    """Train one kind of network on one set, or fit one baseline."""
+    if job.model in (CONSTANT, LINEAR):
+        context.tick(n_epochs(job, settings))
+        return rows_of(job, 0, baseline_errors(job.model, *divided(job.case, settings, context)))
     return run_task(job, task(job.case, settings, context), settings, context)
 
 
 def jobs(_settings: StudySettings) -> list[Job]:
-    """Three kinds of networks on four sets, each as in the paper and standardised."""
-    return [Job(case, model) for case in CASES for model in IMAGE_MODELS]
+    """Three kinds of networks and two baselines on four sets, each as in the paper and standardised."""
+    return [Job(case, model) for case in CASES for model in (*IMAGE_MODELS, LINEAR, CONSTANT)]
+
+
+def baseline_errors(
+    model: str, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], variance: float
+) -> dict[str, Tensor]:
+    """Mean squared error of each trial on both data, of the mean of the targets or of least squares with a constant."""
+    errors: dict[str, list[float]] = {"train": [], "test": []}
+    for trial in range(len(train[0])):
+        splits = [(_columns(x[trial], model), y[trial].double().numpy()) for x, y in (train, test)]
+        weights = np.linalg.lstsq(*splits[0], rcond=None)[0]
+        for name, (columns, y) in zip(errors, splits, strict=True):
+            errors[name].append(variance * float(np.square(columns @ weights - y).mean()))
+    return {name: torch.tensor(values) for name, values in errors.items()}
+
+
+def _columns(x: Float[Tensor, "n d"], model: str) -> Float[ndarray, "n columns"]:
+    ones = np.ones((len(x), 1))
+    return ones if model == CONSTANT else np.hstack([x.double().numpy(), ones])
 
 
 def n_epochs(_job: Job, settings: StudySettings) -> int:
@@ -109,6 +141,21 @@ def _tensors(x: ndarray, y: ndarray) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y, dtype=torch.float32)
 
 
+def claims(rows: Sequence[Row]) -> list[Claim]:
+    """The paper's, and whether the networks have learnt anything that a line has not."""
+    return [*order_claims(rows, CASES), *(_sense_claim(title, medians(rows, case)) for case, title in CASES.items())]
+
+
+def _sense_claim(title: str, found: dict[str, float]) -> Claim:
+    """A check of the task, not of the paper: who over-fits least says little where all lose to a line."""
+    text = f"{title}: the best network is better than a constant and than least squares"
+    if not {*IMAGE_MODELS, LINEAR, CONSTANT} <= found.keys():
+        return Claim(text, "not run", None)
+    best = min(IMAGE_MODELS, key=lambda model: found[model])
+    numbers = f"{best.upper()} {found[best]:.3g}, constant {found[CONSTANT]:.3g}, least squares {found[LINEAR]:.3g}"
+    return Claim(text, numbers, found[best] < min(found[CONSTANT], found[LINEAR]))
+
+
 STUDY = Study(
     name="uci",
     title="small regression tables as images (Table 1); needs --data",
@@ -117,5 +164,5 @@ STUDY = Study(
     n_epochs=n_epochs,
     figure=lambda rows: box_figure(rows, CASES, PAPER, "test mean squared error"),
     table=lambda rows: error_table(rows, CASES, PAPER),
-    claims=lambda rows: order_claims(rows, CASES),
+    claims=claims,
 )

@@ -147,7 +147,7 @@ def test_the_residual_pathway_decays_and_nothing_else_does():
     """In the limit of many steps against the gradient's sign, entries of B stay below 1 / λ."""
     trainer = make_trainer(make_model(), residual_decay=50.0, n_epochs=40, learning_rate=1e-2)
     decays = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
-    equiv, residual, _ = pathways(trainer.model)
+    equiv, residual, *_ = pathways(trainer.model)
     assert {decays[id(p)] for p in equiv} == {0.0}
     assert {decays[id(p)] for p in residual} == {50.0}
     run(trainer)

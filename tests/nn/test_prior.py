@@ -102,11 +102,12 @@ def test_covariance_of_the_weight_is_that_of_the_paper(name, constraints, dtype,
 
 def test_pathways_hold_every_parameter_of_the_linear_maps_once():
     net = network()
-    equiv, residual, norms = pathways(nn.ModuleList([net, net]))
+    equiv, residual, norms, levels = pathways(nn.ModuleList([net, net]))
     names = dict(net.named_parameters())
     assert {id(p) for p in equiv} == {id(p) for name, p in names.items() if ".equiv" in name}
     assert {id(p) for p in residual} == {id(p) for name, p in names.items() if ".residual" in name}
     assert len(equiv) == len(residual) == len(norms) == 4
+    assert not levels
 
 
 def test_pathway_norms_are_those_of_both_summands_of_the_weight():

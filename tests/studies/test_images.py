@@ -13,7 +13,7 @@ from rpp_rl.studies import cifar10, digits, uci
 from rpp_rl.studies.datasets import CIFAR_BATCHES, CIFAR_RECORD, Table, uci_table
 from rpp_rl.studies.datasets import cifar10 as read_cifar10
 from rpp_rl.studies.images import ImageNetwork, permuted
-from rpp_rl.studies.study import StudySettings, read_rows
+from rpp_rl.studies.study import Context, Job, Row, StudySettings, read_rows
 
 
 @pytest.fixture
@@ -108,6 +108,32 @@ def test_tables_are_divided_as_the_paper_did_or_standardised():
     image = uci.as_images(x, (2, 3))
     assert image.shape == (4, 38, 1, 2, 3)
     assert not image[..., 1, 2].any()
+
+
+def test_baselines_of_tables_are_the_mean_and_least_squares(tables):
+    """The targets are linear in the columns: a line leaves nothing, a constant their variance."""
+    settings = StudySettings(trials=3)
+    ticks = []
+    context = Context(torch.device("cpu"), tables, ticks.append)
+    for case in ("wine", "wine-standard"):
+        table = uci_table(tables, "wine")
+        rows = {m: uci.run(Job(case, m), settings, context) for m in (uci.LINEAR, uci.CONSTANT)}
+        assert [row.trial for row in rows[uci.LINEAR] if row.metric == "test"] == [0, 1, 2]
+        assert max(row.value for row in rows[uci.LINEAR]) < 1e-8
+        found = [row.value for row in rows[uci.CONSTANT] if row.metric == "test"]
+        masks = [np.arange(40) >= 32] * 3 if case == "wine" else table.is_test[:, :3].T
+        expected = [np.square(table.y[mask] - table.y[~mask].mean()).mean() for mask in masks]
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert ticks == 4 * [uci.EPOCHS]
+
+
+@pytest.mark.parametrize(("conv", "holds"), [(0.5, True), (2.0, False)])
+def test_networks_that_lose_to_a_line_are_told(conv, holds):
+    values = {"rpp": 3.0, "conv": conv, "mlp": 3.0, "linear": 1.0, "constant": 4.0}
+    claims = uci.claims([Row("wine", model, 0, 1, "test", value) for model, value in values.items()])
+    (claim,) = [claim for claim in claims if "wine, as in the paper: the best network" in claim.text]
+    assert claim.holds is holds
+    assert all(claim.holds is None for claim in uci.claims([]))
 
 
 def test_missing_and_damaged_tables_are_refused(tables):

@@ -5,9 +5,15 @@ import pytest
 import torch
 
 from rpp_rl.nn import RPPLinear
+from rpp_rl.nn.chain import Level
 from rpp_rl.studies.equivariance import act, element_matrices, equivariance_error
 from rpp_rl.studies.inertia import STRICT_FLOOR, network, reps, sample, target
-from rpp_rl.studies.representations import orthogonal_about_z, tensor_rep
+from rpp_rl.studies.representations import (
+    about_z_in_orthogonal,
+    orthogonal_about_z,
+    rotations_in_special_linear,
+    tensor_rep,
+)
 from rpp_rl.symmetry import orthogonal, parse_group, special_linear, special_orthogonal, trivial, vector
 from rpp_rl.symmetry.haar import haar_element
 
@@ -124,3 +130,30 @@ def test_about_z_is_the_stabiliser_of_the_vertical():
         g = vector(group).rho(group.sample(rng))
         np.testing.assert_allclose(g[2], [0, 0, 1], atol=1e-12)
         np.testing.assert_allclose(g @ g.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("group", "subgroup"),
+    [(orthogonal(3), about_z_in_orthogonal()), (special_linear(3), rotations_in_special_linear())],
+    ids=["O3", "SL3"],
+)
+def test_levels_of_the_chains_commute_with_their_subgroups_alone(group, subgroup):
+    torch.manual_seed(0)
+    net = network(group, "rpp", width=12, subgroups=[subgroup], twins=True).double()
+    for module in net.modules():
+        if isinstance(module, Level):
+            torch.nn.init.normal_(module.equiv_weight, std=0.3)
+    x = torch.randn(1, 32, 20, dtype=torch.float64)
+    restricted = [subgroup.restrict(rep) for rep in reps(group)]
+    assert equivariance_error(net, *restricted, x, seed=0, form="batch")[0] < 1e-6
+    assert equivariance_error(net, *reps(group), x, seed=0, form="batch")[0] > 1e-3, "control"
+
+
+def test_what_misspecified_symmetry_leaves_is_far_from_the_truth(many):
+    """SL(3) knows no unit matrix: multiples of Σ m r rᵀ are its best, hardly better than zero."""
+    y = many[1]
+    moment = y.view(-1, 3, 3).diagonal(dim1=1, dim2=2).sum(-1)[:, None, None] / 2 * torch.eye(3) - y.view(-1, 3, 3)
+    moment = moment.flatten(1)
+    factor = float((moment * y).sum() / moment.square().sum())
+    assert float((factor * moment - y).square().mean()) == pytest.approx(26.5, rel=0.02)
+    assert factor == pytest.approx(0.72, rel=0.02)

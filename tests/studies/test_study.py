@@ -108,6 +108,24 @@ def test_an_interrupted_study_keeps_its_jobs_and_says_how_to_continue(tmp_path, 
     assert len(read_rows(tmp_path / "results.csv")) == 1
 
 
+def test_some_jobs_alone_add_to_what_is_there(tmp_path, capsys):
+    def trained():
+        return {(row.case, row.model) for row in read_rows(tmp_path / "results.csv")}
+
+    assert main([*TINY, "--cases", "exact", "--models", "mlp", "-o", str(tmp_path)]) == 0
+    assert trained() == {("exact", "mlp")}
+    assert "unknown exact symmetry: RPP within 2x of EMLP: not run" in capsys.readouterr().out
+    assert main([*TINY, "--cases", "approximate", "exact", "--models", "mlp", "-o", str(tmp_path)]) == 0
+    assert trained() == {("exact", "mlp"), ("approximate", "mlp")}
+    assert main([*TINY, "--cases", "exact", "--models", "chain", "twins", "-o", str(tmp_path)]) == 0
+    assert trained() == {("exact", "mlp"), ("approximate", "mlp"), ("exact", "chain"), ("exact", "twins")}
+    line = refused(capsys, *TINY, "--cases", "exact", "windy", "-o", tmp_path)
+    assert "cases of inertia are approximate, exact, misspecified; got windy" in line
+    assert "models of inertia are chain, emlp, mlp, per, rpp, twins; got conv" in refused(
+        capsys, *TINY, "--models", "conv", "-o", tmp_path
+    )
+
+
 def test_diverged_trials_count_as_infinite():
     rows = [Row("a", "rpp", trial, 1, "test", value) for trial, value in enumerate([1.0, float("nan"), 3.0])]
     assert Spread.of(rows, "a", "rpp", "test").median == 3.0
