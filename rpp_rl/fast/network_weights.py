@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rpp_rl.fast.basis_product import BasisProduct, versions
 from rpp_rl.fast.mlp_function import mlp
+from rpp_rl.nn.chain import ChainLinear
 from rpp_rl.nn.emlp import Trunk
 from rpp_rl.nn.linear import RPPLinear
 from rpp_rl.nn.nonlinearity import Pointwise
@@ -82,11 +83,16 @@ class Weights:
 
     Attributes:
         pairs: W and b of every layer, without gradients; on a CPU the same memory until parameters are loaded or moved.
+
+    Raises:
+        ValueError: If a layer has more than two pathways.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._users = _Users(module)
         self.layers = self._users.layers
+        if any(isinstance(layer, ChainLinear) for layer in self.layers):
+            raise ValueError("networks with levels between both pathways have no fast update: use update='plain'")
         self.parameters = list(module.parameters())
         self.pairs: list[Pair] = []
         number = {layer: index for index, layer in enumerate(self.layers)}

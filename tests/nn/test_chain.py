@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from rpp_rl.fast import Weights
 from rpp_rl.nn import RPPEMLP, ChainLinear, Prior, RPPLinear, Subgroup, hidden_rep, merge, parameter_groups, pathways
 from rpp_rl.symmetry import Element, cyclic, dihedral, equivariant_basis, parse_rep, regular, trivial_group, vector
 
@@ -109,3 +110,10 @@ def test_subgroups_of_another_group_are_refused():
 def test_layers_say_their_levels():
     assert "levels=Z2>Z4" in repr(ChainLinear(V, V, subgroups=[MIRROR, TURNS]))
     assert isinstance(ChainLinear(V, V, subgroups=[MIRROR]), RPPLinear)
+
+
+def test_the_fast_update_refuses_what_it_would_leave_out():
+    layer = ChainLinear(V, V, subgroups=[MIRROR])
+    with pytest.raises(ValueError, match="update='plain'"):
+        Weights(layer)
+    Weights(RPPLinear(V, V))  # control: two pathways are what it is made for
