@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(summaries: Sequence[Summary], horizons: Sequence[int]) -> Iterator[str]:
     """The lines of the text that is printed."""
-    from rpp_rl.dynamics.evaluation import COVERAGES
+    from rpp_rl.dynamics.calibration import COVERAGES
     from rpp_rl.runs.evaluate_model import METRICS
 
     rows = [["", "parameters", "seeds", *(f"{k} steps" for k in horizons)]]
@@ -75,8 +75,12 @@ def report(summaries: Sequence[Summary], horizons: Sequence[int]) -> Iterator[st
             [f"  equivariance error under {name}", *(_percent_at(s, "equivariance_errors", name, k) for k in horizons)]
             for name in s.evaluations[0].equivariance_errors
         ]
+        covered = [
+            [f"  inside the interval of {p:.0%}", *(_percent_at(s, "rollout_coverage", p, k) for k in horizons)]
+            for p in s.evaluations[0].rollout_coverage
+        ]
         lost = ["  share that has diverged", *(percentage(s.statistic("diverged", k)[0], None) for k in horizons)]
-        yield from aligned([["  error at step [%]", *map(str, horizons)], *blocks, *symmetry, lost])[0]
+        yield from aligned([["  error at step [%]", *map(str, horizons)], *blocks, *symmetry, *covered, lost])[0]
         if s.evaluations[0].coverage:
             shares = [f"{share:.0%}: {percentage(*s.statistic('coverage', share))} %" for share in COVERAGES]
             yield f"  share of changes of one step inside the predicted intervals of {', '.join(shares)}"
@@ -88,7 +92,7 @@ def percentage(mean: float, std: float | None) -> str:
     return text if std is None else f"{text} ± {100 * std:.2g}"
 
 
-def _percent_at(summary: Summary, attribute: str, name: str, step: int) -> str:
+def _percent_at(summary: Summary, attribute: str, name: object, step: int) -> str:
     from rpp_rl.dynamics.metrics import FLOOR
 
     error = float(np.mean([getattr(e, attribute)[name][step - 1] for e in summary.evaluations]))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.stats import norm
 
+from rpp_rl.dynamics.calibration import coverage, has_intervals, rollout_coverage
 from rpp_rl.dynamics.metrics import (
     diverged,
     geometric_mean,
@@ -24,12 +24,9 @@ from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs.coordinates import from_rep, to_rep
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.fast import shared_weights
 
 HORIZONS = (10, 30, 100)
 """Steps at which the paper reports errors."""
-COVERAGES = (0.5, 0.8, 0.95)
-"""Probabilities of the intervals whose coverage is measured."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,9 @@ class Evaluation:
             state after g has acted on start and actions, and g applied to the change without; 0 is equivariant, 0.7
             unrelated. The first number is that of one step, arXiv:2112.01388, eq. 2.
         coverage: By probability, the share of the changes of one step that lie in the central interval which a model
-            with a ``gaussian`` head gives that probability; empty for other models. See `coverage`.
+            with a ``gaussian`` head, or an ensemble, gives that probability; empty for other models. See
+            `rpp_rl.dynamics.calibration`.
+        rollout_coverage: By probability, the share of the states in the intervals of rollouts, shape ``(time,)``.
     """
 
     n_trajectories: int
@@ -63,6 +62,7 @@ class Evaluation:
     spread: Float[ndarray, " obs"]
     equivariance_errors: Mapping[str, Float[ndarray, " time"]]
     coverage: Mapping[float, float]
+    rollout_coverage: Mapping[float, Float[ndarray, " time"]]
 
 
 def evaluate(
@@ -106,7 +106,8 @@ def evaluate(
         rms_errors=rms_errors(predicted, real)[1:],
         spread=real.std(axis=(0, 1)),
         equivariance_errors=equivariance_errors(model, states[:, 0], actions),
-        coverage=coverage(model, states, actions) if model.head == "gaussian" else {},
+        coverage=coverage(model, states, actions) if has_intervals(model) else {},
+        rollout_coverage=rollout_coverage(model, states, actions) if has_intervals(model) else {},
     )
 
 
@@ -183,31 +184,6 @@ def equivariance_errors(
             image = change @ rho.T
         errors[generator.name] = relative_errors(change_g, image).mean(axis=0)
     return errors
-
-
-@torch.no_grad()
-def coverage(
-    model: TransitionModel, states: Float[ndarray, "n time_1 obs"], actions: Float[ndarray, "n time action"]
-) -> dict[float, float]:
-    """How often the next state lies in the interval of a given probability, over all steps and coordinates.
-
-    A calibrated model has the coverage p for each p of `COVERAGES`, one that is too sure of itself has less. The
-    members of an ensemble are a mixture, whose interval is that of the Gaussian of the same mean and variance (their
-    own variance and that of their means).
-
-    Raises:
-        ValueError: If the model predicts no standard deviation.
-    """
-    parameter = next(model.parameters())
-    x = torch.as_tensor(to_rep(model.spec.observation, states), dtype=parameter.dtype, device=parameter.device)
-    u = torch.as_tensor(actions, dtype=parameter.dtype, device=parameter.device)
-    with shared_weights(model):
-        mean, std = model.distribution(x[:, :-1].flatten(0, 1), u.flatten(0, 1))
-    var = std.square()
-    if model.ensemble is not None:
-        mean, var = mean.mean(0), var.mean(0) + mean.var(0, correction=0)
-    deviation = ((x[:, 1:].flatten(0, 1) - mean) / var.sqrt()).abs().double().cpu().numpy()
-    return {p: float((deviation <= norm.ppf((1 + p) / 2)).mean()) for p in COVERAGES}
 
 
 def _over_time(

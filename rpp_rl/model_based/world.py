@@ -14,8 +14,8 @@ from numpy import ndarray
 from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor, nn
 
+from rpp_rl.dynamics.calibration import coverage
 from rpp_rl.dynamics.config import MODEL_DECAY
-from rpp_rl.dynamics.evaluation import coverage
 from rpp_rl.dynamics.metrics import DIVERGED
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.model_env import RewardFunction, TerminationFunction

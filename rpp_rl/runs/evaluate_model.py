@@ -63,7 +63,9 @@ class TestedModel:
         extras += [f"ensemble of {model.ensemble}"] if model.ensemble else []
         extras += [model.head] if model.head != "deterministic" else []
         extras += [f"{self.n_epochs} epochs"] if self.n_epochs is not None else []
-        symmetry = "" if model.mode == "mlp" else f" {model.spec.variant}"
+        is_augmented = bool((self.settings or {}).get("augment"))
+        extras = ["augmented", *extras] if is_augmented else extras
+        symmetry = "" if model.mode == "mlp" and not is_augmented else f" {model.spec.variant}"
         return ", ".join([f"{model.mode.upper()}{symmetry}", widths, *extras])
 
 
@@ -111,7 +113,7 @@ class Summary:
             "n_trajectories": [evaluation.n_trajectories for evaluation in self.evaluations],
             **{name: named(name) for name in ("honest", "release", "diverged", "coverage")},
             "error_over_time": over_seeds([e.error_over_time for e in self.evaluations]),
-            **{name: named(name) for name in ("block_errors", "equivariance_errors")},
+            **{name: named(name) for name in ("block_errors", "equivariance_errors", "rollout_coverage")},
             "rms_errors": over_seeds([e.rms_errors for e in self.evaluations]),
             "spread": _plain(first.spread),
         }

@@ -15,6 +15,7 @@ from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.evaluation import evaluate
 from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs import evaluate_model as module
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +222,18 @@ def test_data_that_differ_are_said(folder, tmp_path, capsys, refused):
     assert "have held out different data" in refused(evaluate_model, one, same, "--horizons", "10")
 
 
+def test_augmented_models_are_named_after_their_group(folder):
+    test = read_episodes(folder / "data.npz").windows(30)
+    model = TransitionModel(POINTS, mode="mlp", widths=(8,))
+    names = [module.TestedModel(folder, model, test, None, None, {"augment": value}).name for value in (True, False)]
+    assert names == ["MLP Z2, 8, augmented", "MLP, 8"]
+
+
 def test_the_coverage_of_intervals_is_printed(folder, flags, tmp_path, capsys):
     save_model(TransitionModel(POINTS, widths=(8,), head="gaussian"), tmp_path / "gaussian.safetensors")
     assert evaluate_model([str(tmp_path / "gaussian.safetensors"), *flags]) == 0
-    assert "inside the predicted intervals of 50%: " in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "inside the predicted intervals of 50%: " in text
+    assert "inside the interval of 95%" in text
     assert evaluate_model([*models(folder, "a"), *flags]) == 0
     assert "inside the predicted intervals" not in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from toy_models import POINTS, KnownModel, constant
 import envs_reps
 from envs_reps.tasks import STATE_SIZES
 from rpp_rl.dynamics import Trajectories, TransitionModel
-from rpp_rl.dynamics.evaluation import coverage, equivariance_errors, evaluate, real_and_predicted
+from rpp_rl.dynamics.evaluation import equivariance_errors, evaluate, real_and_predicted
 from rpp_rl.dynamics.metrics import diverged, honest_error, relative_errors, release_error, rms_errors, smoothed
 from rpp_rl.dynamics.plots import trajectory_figure
 from rpp_rl.envs import from_rep, to_rep
@@ -270,39 +269,6 @@ def test_data_that_do_not_fit_are_refused(change, message, rng):
 
 def trajectories(states, actions):
     return Trajectories(states.astype(np.float64), actions, POINTS.env_id)
-
-
-class KnownGaussian(KnownModel):
-    """Members of known standard deviations whose means are the state itself."""
-
-    head = "gaussian"
-
-    def __init__(self, stds, means=(0.0,)):
-        super().__init__(lambda x, u: x, ensemble=len(stds))
-        self.stds, self.means = stds, means
-
-    def distribution(self, x, u):
-        return tuple(
-            torch.stack([function(v) for v in values])
-            for function, values in (
-                (lambda mean: x + mean, self.means),
-                (lambda std: torch.full_like(x, std), self.stds),
-            )
-        )
-
-
-@pytest.mark.parametrize(
-    ("stds", "means", "calibrated"),
-    [((0.1, 0.1), (0.0, 0.0), True), ((0.06, 0.06), (0.08, -0.08), True), ((0.05, 0.05), (0.0, 0.0), False)],
-)
-def test_coverage_of_known_noise(rng, stds, means, calibrated):
-    """Noise of 0.1: predicted as such, as the disagreement of members, or by half of it."""
-    states, actions = constant(50, 100, rng)
-    states[:, 1:] += 0.1 * rng.normal(size=states[:, 1:].shape).cumsum(1)
-    found = coverage(KnownGaussian(stds, means), states, actions)
-    expected = {p: p if calibrated else 2 * NormalDist().cdf(NormalDist().inv_cdf((1 + p) / 2) / 2) - 1 for p in found}
-    assert list(found) == [0.5, 0.8, 0.95]
-    assert found == pytest.approx(expected, abs=0.01)
 
 
 def test_panels_are_named_after_joints(rng):
