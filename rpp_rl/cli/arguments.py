@@ -98,7 +98,7 @@ def train_sac_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force-spec",
         action="store_true",
-        help="train with a specification from a file even if the simulator refutes it",
+        help="train with a specification from a file even if its check refutes it",
     )
     parser.add_argument("--verbose", type=int, default=0, metavar="LEVEL", help="1 prints the log as a table too")
     return parser

@@ -189,9 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the specification that the flags name, and print what the simulator says."""
     args = _parser().parse_args(argv)
 
-    from gymnasium.envs.mujoco import MujocoEnv
-
     from rpp_rl.derive import check_robot
+    from rpp_rl.envs.simulator import is_settable
     from rpp_rl.envs.statistical import check_statistically
     from rpp_rl.runs.environments import make_env
 
@@ -202,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = _specification(args)
     env = make_env(spec.env_id, {}) if args.mjcf is None else bare_model(args)
     with closing(env), user_input(ValueError):
-        if not isinstance(env.unwrapped, MujocoEnv):
+        if not is_settable(env):
             weaker = check_statistically(spec, env, n_transitions=TRANSITIONS * args.states, seed=args.seed)
             records = [dataclasses.asdict(check) for check in weaker]
             print(json.dumps(records, indent=2) if args.json else statistics_table(spec, weaker))

@@ -322,6 +322,11 @@ class Simulator:
             self.env.model.opt.disableflags = before
 
 
+def is_settable(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether an environment can be put into a chosen state."""
+    return isinstance(env.unwrapped, MujocoEnv)
+
+
 def silent() -> AbstractContextManager[None]:
     """Keep MuJoCo from printing that a simulation blew up: such states are counted instead."""
     return _warning(_ignored)

@@ -11,6 +11,8 @@ so that it can refute a specification, but never call it exact.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +41,8 @@ CLEARLY = 1.3
 FAR, FAR_SHARE = 99.0, 0.2
 """Images farther from what was met than this percentile of the rest of the transitions are unknown ground; the share of
 them above which nothing is said."""
+MAX_TOLD = 3
+"""Changes that fit better which are told in words."""
 LEARNT = 0.9
 """Error of the model, relative to the spread of what it predicts, above which it knows nothing of it."""
 
@@ -56,6 +60,7 @@ class StatisticalCheck:
         image_error: The same on their images.
         reward_error: Error of the predicted rewards, relative to their spread.
         reward_image_error: The same on the images.
+        keeps_reward: Whether rewards are predicted on images as well as elsewhere, as far as the model has learnt them.
         far_share: Share of the images that are far from everything that was met.
         undecided: Signs that the transitions do not decide, in words; empty where images are predicted worse.
         better: Signs that fit clearly better when changed, in words.
@@ -69,10 +74,43 @@ class StatisticalCheck:
     image_error: float
     reward_error: float
     reward_image_error: float
+    keeps_reward: bool
     far_share: float
     undecided: tuple[str, ...]
     better: tuple[str, ...]
     verdict: Verdict
+
+    @property
+    def refutation(self) -> str | None:
+        """Why the specification is wrong, in words; None if it is not: a symmetry that is broken may yet be useful."""
+        return f"a change of {'; '.join(self.better[:MAX_TOLD])} fits better" if self.verdict == "wrong" else None
+
+
+def with_estimates(spec: EnvSpec, checks: Sequence[StatisticalCheck]) -> EnvSpec:
+    """The specification with the errors on images in place of those it came with.
+
+    An error on images is the model's own together with that of the symmetry, so that little data earns little trust.
+    Nothing changes for generators of which the transitions decide nothing.
+
+    Args:
+        spec: The specification.
+        checks: What `check_statistically` gave for it.
+    """
+    records = [
+        record
+        if check.verdict == "undecided"
+        else dataclasses.replace(
+            record,
+            keeps_reward=record.keeps_reward and check.keeps_reward,
+            inc_1=check.image_error,
+            inc_20=None,
+            reward_max=None,
+            termination_mismatches=None,
+            note="; ".join(filter(None, [record.note, f"estimated from {check.n_transitions} transitions"])),
+        )
+        for record, check in zip(spec.generators, checks, strict=True)
+    ]
+    return dataclasses.replace(spec, generators=tuple(records))
 
 
 def check_statistically(
@@ -193,17 +231,18 @@ def _checked(spec: EnvSpec, name: str, g: Element, transitions: _Transitions, mo
             better.append(what)
     worse = _is_worse(image[:, known], own[:, known])
     verdict: Verdict = "consistent"
-    if far_share > FAR_SHARE or own.mean(axis=0).min() > LEARNT:
+    if far_share > FAR_SHARE or own[:, :-1].mean(axis=0).min() > LEARNT:
         verdict = "undecided"
     elif worse:
         verdict = "wrong" if better else "inconsistent"
     return StatisticalCheck(
         name,
         len(transitions.inputs),
-        _root(own[:, :-1][:, known[:-1]]),
-        _root(image[:, :-1][:, known[:-1]]),
+        _root(own[:, :-1]),
+        _root(image[:, :-1]),
         _root(own[:, -1]),
         _root(image[:, -1]),
+        not (known[-1] and _is_worse(image[:, -1:], own[:, -1:])),
         far_share,
         () if worse else tuple(undecided),
         tuple(better) if worse else (),
@@ -212,7 +251,7 @@ def _checked(spec: EnvSpec, name: str, g: Element, transitions: _Transitions, mo
 
 
 def _root(squares: ndarray) -> float:
-    return float(np.sqrt(squares.mean())) if squares.size else 0.0
+    return float(np.sqrt(squares.mean()))
 
 
 def _is_worse(errors: Float[ndarray, "n k"], others: Float[ndarray, "n k"]) -> bool:

@@ -13,8 +13,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from envs_reps.tasks import TASKS
 from rpp_rl.agents import TrainedAgent, registry
 from rpp_rl.agents.trained_agent import take_over
-from rpp_rl.derive import check_robot
-from rpp_rl.envs.check import with_measurements
 from rpp_rl.envs.spec import EnvSpec, Generator, percent
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
@@ -22,14 +20,13 @@ from rpp_rl.model_based import ModelBasedRPPSAC
 from rpp_rl.runs.callbacks import Checkpoints, Displacement, Evaluation, Interrupted, Progress, StopWish, report
 from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
-from rpp_rl.runs.environments import derived_seed, make_env, make_vec_env, prepare_torch, specification
+from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
 from rpp_rl.runs.finite_env import FiniteVecEnv
+from rpp_rl.runs.measured_spec import measured_spec
 from rpp_rl.runs.training_state import restore_training
 from rpp_rl.sac import RPPSAC, SymmetryCallback, algorithm_for
 from rpp_rl.sac.config import SACConfig
 
-N_CHECKED = 20
-"""States in which a specification is measured that was not measured in the environment of the training."""
 RESUMPTION = 2
 """The purpose of the seeds of a resumed run, where its environments begin new episodes, see `derived_seed`."""
 
@@ -67,7 +64,7 @@ def train_sac(
         config: All settings.
         folder: The run to go on with.
         source: The agent to train further in a new run.
-        force_spec: Whether to train with a specification from a file that the simulator refutes.
+        force_spec: Whether to train with a specification from a file that its check refutes.
         command_line: How the run was asked for, for the record.
         progress: Whether to show a bar.
         verbose: 1 to print the log as a table too.
@@ -88,35 +85,12 @@ def train_sac(
             spec = specification(config, eval_envs) if source is None else source.spec
             config = dataclasses.replace(config, group=None if spec is None else spec.variant)
             if spec is not None and source is None:
-                spec = _measured(config, spec, force=force_spec)
+                spec = measured_spec(config, spec, force=force_spec)
             agent, folder = _start(config, spec, source, stack, undo)
         else:
             agent = _resume(config, folder, stack)
         folder.write_settings(config, command_line, agent.num_timesteps)
         return _train(config, agent, folder, eval_envs, undo, progress=progress, verbose=verbose)
-
-
-def _measured(config: SACConfig, spec: EnvSpec, *, force: bool) -> EnvSpec:
-    """The specification with errors of this very environment, where it was not measured in it: trust follows them.
-
-    That is a specification from a file, and any in an environment with arguments, such as a payload. One from a file
-    that is wrong in the simulator is refused unless forced; one that cannot be checked is told.
-    """
-    if not (config.uses_group and (config.spec or config.env_kwargs)):
-        return spec
-    with closing(make_env(config.env, config.env_kwargs)) as env:
-        try:
-            checks = check_robot(spec, env, n_states=N_CHECKED)
-        except ValueError as error:
-            report(f"the specification{f' in {config.spec}' if config.spec else ''} was not checked: {error}")
-            return spec
-    for check in checks:
-        if check.refutation and config.spec and not force:
-            raise UserError(
-                f"{config.spec}: the simulator refutes the symmetry {check.generator}: {check.refutation}; mend it "
-                "(check-spec tells more), or train with it all the same by --force-spec"
-            )
-    return with_measurements(spec, checks)
 
 
 def build_agent(config: SACConfig, spec: EnvSpec | None, envs: VecEnv) -> RPPSAC:

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 
 from rpp_rl.cli.check_spec import main
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout, write_spec
-from rpp_rl.envs.statistical import check_statistically
+from rpp_rl.envs.statistical import check_statistically, with_estimates
 from rpp_rl.symmetry import cyclic, sign, trivial, vector
 
 Z2 = cyclic(2)
@@ -84,6 +84,57 @@ def test_an_action_without_effect_is_told():
         check = verdict(idle(second), Idle())
         assert check.verdict == "consistent"
         assert check.undecided == ("the sign of number 1 of the action",)
+
+
+def test_estimates_take_the_place_of_what_a_specification_came_with():
+    """The weaker the symmetry, the larger the error; nothing estimated is exact, and a broken symmetry is not wrong."""
+    spec = idle()
+    errors = []
+    for drift in (0.0, 0.1, 0.3):
+        env = Idle(drift=drift)
+        check = verdict(spec, env)
+        estimated = with_estimates(spec, [check])
+        (record,) = estimated.generators
+        assert (record.inc_1, record.inc_20, record.is_exact) == (check.image_error, None, False)
+        assert record.note == "estimated from 3000 transitions"
+        errors.append(estimated.error)
+    assert errors == sorted(errors)
+    assert 0 < errors[0] < 0.1
+    assert errors[2] > 0.3
+
+
+def test_an_undecided_symmetry_keeps_its_numbers():
+    spec = idle()
+    assert with_estimates(spec, [verdict(spec, Shifted())]).generators == spec.generators
+
+
+class OneSided(Idle):
+    """Its reward prefers one side; the dynamics do not."""
+
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        return obs, float(self.state[0]), *rest
+
+
+def test_a_reward_that_changes_is_noticed():
+    for env, keeps in ((Idle(), True), (OneSided(), False)):
+        check = verdict(idle(), env)
+        assert check.keeps_reward is keeps
+        (record,) = with_estimates(idle(), [check]).generators
+        assert record.keeps_reward is keeps
+        assert record.inc_1 < 0.1
+
+
+def test_noise_that_nothing_predicts_earns_no_trust():
+    class Noisy(Idle):
+        def step(self, action):
+            obs, *rest = super().step(action)
+            self.state[0] = self.np_random.normal()
+            return np.array([self.state[0], obs[1]]), *rest
+
+    check = verdict(idle(), Noisy())
+    assert check.refutation is None
+    assert check.image_error > 0.4
 
 
 def test_a_broken_symmetry_is_inconsistent():
