@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from rpp_rl.symmetry import Group, cyclic, dihedral, product, trivial_group
+from rpp_rl.symmetry import Group, cyclic, dihedral, polyhedral, product, trivial_group
+from rpp_rl.symmetry.families import POLYHEDRAL
 from rpp_rl.symmetry.matrices import snapped
 
 MAX_FACTORS = 4
@@ -37,8 +38,9 @@ class Closure:
 def closed(matrices: Sequence[Float[ndarray, "n n"]]) -> Closure:
     """Name the finite group that some matrices generate, and find the usual generators of that group among it.
 
-    Known are cyclic and dihedral groups and direct products of them; of another group the matrices themselves are
-    taken, as few of them as generate it.
+    Known are cyclic and dihedral groups, those of the regular solids, and direct products of them; of another group
+    the matrices themselves are taken, as few of them as generate it. Groups that multiply alike have one name: the
+    motions of a tetrahedron are called O, whose rotations of the cube multiply in the same way.
 
     Args:
         matrices: At least one matrix; together they have to generate a finite group.
@@ -83,6 +85,8 @@ def _known_groups(order: int) -> Iterator[Group]:
         return
     atoms = [(cyclic(n), n) for n in range(2, order + 1) if order % n == 0]
     atoms += [(dihedral(n), 2 * n) for n in range(3, order // 2 + 1) if order % (2 * n) == 0]
+    solids = [polyhedral(name) for name in POLYHEDRAL]
+    atoms += [(solid, solid.order) for solid in solids if order % solid.order == 0]
     for n_factors in range(1, MAX_FACTORS + 1):
         for factors in combinations_with_replacement(atoms, n_factors):
             if prod(size for _, size in factors) == order:

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 
 from rpp_rl.symmetry.constructors import regular, sign, trivial, vector
 from rpp_rl.symmetry.families import (
-    cube,
+    POLYHEDRAL,
     cyclic,
     dihedral,
     dihedral_permutation,
     general_linear,
     orthogonal,
+    polyhedral,
     product,
     pseudo_orthogonal,
     special_linear,
@@ -64,14 +65,14 @@ _FAMILIES: dict[str, tuple[Callable[[int], Group], int]] = {
     "U": (unitary, 6),
     "SU": (lambda n: unitary(n, special=True), 6),
 }
-_ALONE = {"1": trivial_group, "cube": cube, "cubeh": lambda: cube(mirrors=True)}
+_ALONE = {"1": trivial_group, **{name: partial(polyhedral, name) for name in POLYHEDRAL}}
 
 
 def parse_group(text: str) -> Group:
     """Read a group from text such as D4.
 
-    Known are Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SO(1,3), O(1,3), SL2, GL2, Sp(2), U(2), SU(2), cube (its
-    24 rotations), cubeh (with mirrors), the trivial group 1, and products such as Z2xZ2.
+    Known are Z4, D4 (2x2), D4perm (4 points), S3, SO3, O(2), SO(1,3), O(1,3), SL2, GL2, Sp(2), U(2), SU(2), T, Th, O,
+    Oh, I, Ih (regular solids), the trivial group 1, and products such as Z2xZ2.
 
     >>> group = parse_group("D4")
     >>> group.order, group.d
@@ -121,7 +122,7 @@ def _parse_factor(factor: str, text: str) -> Group:
             return constructor(p)
     raise ValueError(
         f"unknown group {factor!r} in {text!r}; known are Z(n), D(n), D(n)perm, S(n), SO(n), O(n), SO(p,q), O(p,q), "
-        "SL(n), GL(n), Sp(n), U(n), SU(n), cube, cubeh, the trivial group 1, and products such as Z2xZ2"
+        "SL(n), GL(n), Sp(n), U(n), SU(n), T, Th, O, Oh, I, Ih, the trivial group 1, and products such as Z2xZ2"
     )
 
 

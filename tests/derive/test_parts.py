@@ -162,7 +162,29 @@ def test_every_field_of_the_model_is_compared_or_known_to_have_no_effect(kind):
     assert set(plain_fields(Robot(model), kind)) == arrays - COMPARED_ELSEWHERE[kind] - WITHOUT_EFFECT[kind]
 
 
-@pytest.mark.parametrize("name", ["Z2", "Z4", "Z6", "D3", "D4", "D6", "Z2xZ2", "Z4xZ2", "D4xZ2", "D4xD4", "Z2xZ2xZ2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Z2",
+        "Z4",
+        "Z6",
+        "D3",
+        "D4",
+        "D6",
+        "Z2xZ2",
+        "Z4xZ2",
+        "D4xZ2",
+        "D4xD4",
+        "Z2xZ2xZ2",
+        "T",
+        "Th",
+        "O",
+        "Oh",
+        "I",
+        "Ih",
+        "OxZ3",
+    ],
+)
 def test_a_group_in_disguise_is_recognised(name, rng):
     """Products of the generators in another basis, given in another order with repetitions."""
     group = parse_group(name)
@@ -179,10 +201,20 @@ def test_a_group_in_disguise_is_recognised(name, rng):
         )
 
 
+def test_motions_of_the_cube_are_called_by_their_name():
+    motions = cube_motions()
+    rotations = [motion for motion in motions if np.linalg.det(motion) > 0]
+    assert [closed(chosen).group.name for chosen in (motions, rotations)] == ["Oh", "O"]
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    of_tetrahedron = [m for m in motions if all((corners == corner).all(axis=1).any() for corner in corners @ m.T)]
+    assert (len(of_tetrahedron), closed(of_tetrahedron).group.name) == (24, "O")
+
+
 def test_a_group_without_a_name_keeps_its_matrices():
-    rotations = [motion for motion in cube_motions() if np.linalg.det(motion) > 0]
-    closure = closed(rotations)
-    assert (str(closure.group), closure.group.order) == ("order24", 24)
+    """The quaternions' eight units."""
+    i, j = np.kron([[0.0, -1], [1, 0]], np.diag([1.0, -1])), np.kron(np.eye(2), [[0.0, -1], [1, 0]])
+    closure = closed([i, j, i @ j])
+    assert (str(closure.group), closure.group.order) == ("order8", 8)
     assert len(closure.words) == 2
 
 

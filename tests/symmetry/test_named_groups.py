@@ -1,4 +1,6 @@
-"""GL, Sp, U, SU and the cube; complex representations as real ones; representations of different groups together."""
+"""GL, Sp, U, SU and the regular solids; complex reps as real ones; reps of different groups together."""
+
+from itertools import product as product_of
 
 import numpy as np
 import pytest
@@ -9,12 +11,12 @@ from symmetry_oracles import character_rank, closure, null_space_projector, proj
 from rpp_rl.symmetry import (
     assert_equivariant,
     complex_rep,
-    cube,
     cyclic,
     equivariant_basis,
     on_product,
     parse_group,
     parse_rep,
+    polyhedral,
     product,
     sign,
     trivial,
@@ -73,14 +75,32 @@ def test_the_general_linear_group_has_both_orientations_and_any_volume(rng):
     assert np.std(np.log(np.abs(volumes))) > 0.5
 
 
-def test_the_cube_has_24_rotations_and_48_motions():
-    for group, order in ((cube(), 24), (cube(mirrors=True), 48)):
-        assert group.order == len(closure(group.generators)) == order
-        assert set(np.unique(group.generators)) == {-1.0, 0.0, 1.0}
-        assert parse_group(str(group)) == group
-    determinants = np.linalg.det(np.array(closure(cube().generators)))
-    np.testing.assert_allclose(determinants, 1.0)
-    assert np.linalg.det(np.array(closure(cube(mirrors=True).generators))).min() < 0
+@pytest.mark.parametrize(("name", "order"), [("T", 12), ("Th", 24), ("O", 24), ("Oh", 48), ("I", 60), ("Ih", 120)])
+def test_regular_solids_have_their_motions(name, order):
+    group = parse_group(name)
+    elements = np.array(closure(group.generators))
+    assert group == polyhedral(name)
+    assert group.order == len(elements) == order
+    np.testing.assert_allclose(
+        elements @ elements.transpose(0, 2, 1), np.broadcast_to(np.eye(3), elements.shape), atol=1e-12
+    )
+    determinants = np.linalg.det(elements)
+    np.testing.assert_allclose(determinants, 1.0 if name in "TOI" else np.sign(determinants), atol=1e-12)
+    assert np.isclose(determinants, -1.0).sum() == (0 if name in "TOI" else order // 2)
+
+
+def test_solids_keep_their_corners_and_others_do_not():
+    """Negative control; and there are no more names."""
+    golden = (1 + np.sqrt(5)) / 2
+    corners = {"O": np.array(list(product_of((-1, 1), repeat=3)))}
+    corners["I"] = np.array([np.roll([0, a, b * golden], k) for a in (-1, 1) for b in (-1, 1) for k in range(3)])
+    for name in ("T", "Th", "O", "Oh", "I", "Ih"):
+        for solid, points in corners.items():
+            moved = points @ polyhedral(name).generators.transpose(0, 2, 1)
+            kept = all(np.abs(points - p).max(axis=1).min() < 1e-9 for p in moved.reshape(-1, 3))
+            assert kept == (name[0] in ("T", solid))
+    with pytest.raises(ValueError, match="expected one of T, Th, O, Oh, I, Ih, got 'C'"):
+        polyhedral("C")
 
 
 RANKS = [
@@ -90,7 +110,7 @@ RANKS = [
     ("U2", "V", "V", 2),
     ("SU2", "V", "V", 4),
     ("SU3", "V", "V", 2),
-    ("cube", "V", "V", 1),
+    ("O", "V", "V", 1),
     # Invariants of two vectors: the symplectic form; real part of the Hermitian form; and that of SU(2), quaternionic.
     ("GL2", "V*V", "R", 0),
     ("GL2", "V*V'", "R", 1),
@@ -98,8 +118,8 @@ RANKS = [
     ("U2", "V*V", "R", 2),
     ("SU2", "V*V", "R", 4),
     # The determinant of three vectors is kept by rotations alone.
-    ("cube", "V*V*V", "R", 1),
-    ("cubeh", "V*V*V", "R", 0),
+    ("O", "V*V*V", "R", 1),
+    ("Oh", "V*V*V", "R", 0),
     ("SU3", "V*V", "V", 2),
     ("U3", "V*V", "V", 0),
 ]

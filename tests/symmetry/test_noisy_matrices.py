@@ -7,9 +7,12 @@ from symmetry_oracles import KNOWN, character_rank
 from rpp_rl.symmetry import (
     Group,
     basis_blocks,
+    complex_rep,
     cyclic,
     equivariant_basis,
     matrix_rep,
+    on_product,
+    parse_group,
     parse_rep,
     special_orthogonal,
     trivial,
@@ -20,6 +23,9 @@ from rpp_rl.symmetry import basis as basis_module
 NOISES = (1e-16, 1e-13, 2e-11)
 TEXTS = ("V", "V*V", "P + V", "V'")
 """Where two are compared, the larger one comes first."""
+OTHERS = ("T", "Th", "O", "Oh", "I", "GL2", "Sp1", "Sp2", "U2", "SU2", "SU3")
+NAMED = KNOWN | {name: parse_group(name) for name in OTHERS}
+ORDERS = ("noisy first", "exact first", "alone")
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +62,11 @@ def ranks(group):
     ]
 
 
-@pytest.mark.parametrize("order", ["noisy first", "exact first", "alone"])
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_noisy_group_has_the_ranks_of_the_exact_one(name, order):
     """Equal groups share what is computed once, so whichever comes first must not spoil the other."""
-    exact = KNOWN[name]
+    exact = NAMED[name]
     forget()
     expected = ranks(exact)
     for noise in NOISES:
@@ -69,6 +75,42 @@ def test_a_noisy_group_has_the_ranks_of_the_exact_one(name, order):
         assert ranks(noisy(exact, noise)) == expected
         if order == "noisy first":
             assert ranks(exact) == expected
+
+
+@pytest.mark.parametrize("noisy_first", [True, False])
+@pytest.mark.parametrize("name", ["Z4", "D3", "Oh", "Z2xS3", "SO3", "SU2"])
+def test_what_is_kept_on_the_disk_is_not_spoilt_either(name, noisy_first, monkeypatch, tmp_path):
+    """Another process reads what the first one has written, whichever of two equal groups that had."""
+    exact = NAMED[name]
+    expected = ranks(exact)
+    monkeypatch.setenv("RPP_RL_CACHE", str(tmp_path))
+    for group in (noisy(exact, 1e-13), exact) if noisy_first else (exact, noisy(exact, 1e-13)):
+        forget()
+        assert ranks(group) == expected
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_reps_of_different_noisy_groups_go_together(order):
+    exact = cyclic(4), special_orthogonal(2)
+    copies = [noisy(group, 1e-13) for group in exact]
+    pairs = {"noisy first": (copies, exact), "exact first": (exact, copies), "alone": (copies,)}[order]
+    forget()
+    for groups in pairs:
+        legs, heading = on_product(*map(vector, groups))
+        both = legs * heading + legs
+        # Four commuting maps of the cycle, two of the plane.
+        assert len(equivariant_basis(both, both)) == 4 * 2 + 4
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 12])
+def test_phases_written_as_exponentials(n):
+    """By exp(2πi k/n): maps between two phases are complex linear or antilinear ones, where these fit."""
+    group = cyclic(n)
+    reps = [complex_rep(group, [[[np.exp(2j * np.pi * k / n)]]]) for k in range(n + 1)]
+    for k, first in enumerate(reps):
+        for m, second in enumerate(reps):
+            expected = 2 * ((k - m) % n == 0) + 2 * ((k + m) % n == 0)
+            assert len(equivariant_basis(first, second)) == expected
 
 
 def test_a_half_turn_written_with_cosines():
