@@ -21,7 +21,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 import envs_reps
 from rpp_rl.agents import AgentError, load_agent
-from rpp_rl.derive.description import read_description
+from rpp_rl.derive.describing import read_description
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.model_file import read_model, save_model
 from rpp_rl.dynamics.readers import read_episodes

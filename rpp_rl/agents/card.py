@@ -13,6 +13,8 @@ LEVEL = 0.95
 FEW = 5
 """Episodes below which an interval says nothing."""
 
+LIST_HEADER = ("name", "environment", "method", "group", "steps", "return in 20 episodes", "size")
+
 MAX_ROWS = 15
 """Rows of a table of a curve."""
 
@@ -61,6 +63,14 @@ def reproduces(record: Mapping[str, Any], mean_return: float) -> bool:
     low, high = record["interval"]
     slack = 1e-9 * max(abs(low), abs(high))
     return bool(low - slack <= mean_return <= high + slack)
+
+
+def list_row(name: str, env_id: str | None, card: Mapping[str, Any], n_bytes: int) -> tuple[str, ...]:
+    """An agent in a list, below `LIST_HEADER`."""
+    record = card["evaluation"]
+    returns = f"{record['mean_return']:.1f} ± {record['std_return']:.1f}"
+    size = f"{n_bytes / 1e6:.1f} MB"
+    return name, str(env_id), card["method"], card["group"] or "none", str(card["steps"]), returns, size
 
 
 def to_markdown(name: str, env_id: str | None, card: Mapping[str, Any]) -> str:

@@ -214,6 +214,25 @@ def add_env_kwargs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """Let a command play an agent elsewhere than where it was trained."""
+    parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
+    add_env_kwargs(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
+    """Let a command take a seed, as large as Gymnasium takes it."""
+    parser.add_argument(
+        "--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help=f"seed of {of} (default: 0)"
+    )
+
+
+def add_states(parser: argparse.ArgumentParser) -> None:
+    """Let a command try so many states."""
+    parser.add_argument("--states", type=integer(1), default=100, metavar="N", help="random states (default: 100)")
+    add_seed(parser, "states and actions")
+
+
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Let a command run the pickle that a replay buffer of a class of one's own is."""
     parser.add_argument(

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.errors import command
-from rpp_rl.cli.text import aligned
 from rpp_rl.experiments import figures, report
-from rpp_rl.experiments.comparison import Comparison, Question, compare
+from rpp_rl.experiments.comparison import Question, compare
 from rpp_rl.experiments.curves import write_csv
 from rpp_rl.experiments.reading import read_all
 from rpp_rl.experiments.statistics import AGGREGATES
@@ -36,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(report.to_dict(comparison), indent=1))
     else:
-        _print(comparison)
-        for path in written:
-            print(f"wrote {path}")
+        print("\n".join([*report.as_lines(comparison), *(f"wrote {path}" for path in written)]))
     return 0
 
 
@@ -51,25 +48,6 @@ def _question(args: argparse.Namespace) -> Question:
         baseline=args.baseline,
         rename=dict(args.label),
     )
-
-
-def _print(comparison: Comparison) -> None:
-    for panel in comparison.panels:
-        print(f"{panel.env_id} after {panel.end} steps, 95 % bootstrap intervals over seeds in brackets")
-        for line in aligned(report.table(comparison, panel))[0]:
-            print(f"  {line}")
-        for line in report.differences(panel):
-            print(f"  {line}")
-        print()
-    rows = report.overall_table(comparison)
-    if rows:
-        print("all environments, returns divided by the baseline's mean")
-        for line in aligned(rows)[0]:
-            print(f"  {line}")
-        print()
-    if comparison.notes:
-        print("left out, or to be known:")
-        print("\n".join(report.unreadable(comparison.notes)))
 
 
 def _parser() -> argparse.ArgumentParser:

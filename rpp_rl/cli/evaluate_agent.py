@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
+from rpp_rl.cli.arguments import add_agent, add_environment, add_seed, integer
 from rpp_rl.cli.errors import command
 
 
@@ -42,15 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_agent(parser)
     parser.add_argument("--episodes", type=integer(1), default=10, metavar="N", help="episodes to play (default: 10)")
-    parser.add_argument(
-        "--seed",
-        type=integer(0, at_most=2**32 - 1),
-        default=0,
-        metavar="N",
-        help="seed of the environment and of the policy (default: 0)",
-    )
-    parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
-    add_env_kwargs(parser)
+    add_seed(parser, "the environment and of the policy")
+    add_environment(parser)
     parser.add_argument("--device", default="auto", help="device of the networks (default: auto)")
     policies = parser.add_mutually_exclusive_group()
     policies.add_argument(

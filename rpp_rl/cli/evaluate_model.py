@@ -1,23 +1,14 @@
 """``evaluate-model``: how well models of the dynamics predict, and how symmetric their predictions are."""
 
-from __future__ import annotations
-
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from rpp_rl.cli.arguments import add_trust, integer
 from rpp_rl.cli.errors import command
-from rpp_rl.cli.text import aligned
 from rpp_rl.io.border import UserError
 from rpp_rl.io.extras import need
-
-if TYPE_CHECKING:
-    from rpp_rl.runs.evaluate_model import Summary
 
 
 @command
@@ -26,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     from rpp_rl.runs.environments import check_device
-    from rpp_rl.runs.evaluate_model import METRICS, draw, horizons_of, load_tested, notes, summarise
+    from rpp_rl.runs.evaluate_model import draw, horizons_of, load_tested, notes, summarise
+    from rpp_rl.runs.model_report import as_document, as_lines
 
     check_device(args.device)
     if args.plot:
@@ -38,65 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--plot shows models of one environment, got {' and '.join(envs)}")
     summaries = summarise(runs, horizons)
     if args.json:
-        models = [s.to_dict() for s in summaries]
-        document = {"metrics": METRICS, "horizons": horizons, "notes": [*notes(runs)], "models": models}
-        print(json.dumps(document, indent=2, allow_nan=False))
+        print(json.dumps(as_document(summaries, horizons, [*notes(runs)]), indent=2, allow_nan=False))
     else:
-        for note in notes(runs):
-            print(f"note: {note}")
-        print("\n".join(report(summaries, horizons)))
+        print("\n".join([*(f"note: {note}" for note in notes(runs)), *as_lines(summaries, horizons)]))
     if args.plot:
         draw(runs, summaries, args.plot)
     return 0
-
-
-def report(summaries: Sequence[Summary], horizons: Sequence[int]) -> Iterator[str]:
-    """The lines of the text that is printed."""
-    from rpp_rl.dynamics.calibration import COVERAGES
-    from rpp_rl.runs.evaluate_model import METRICS
-
-    rows = [["", "parameters", "seeds", *(f"{k} steps" for k in horizons)]]
-    for metric, meaning in METRICS.items():
-        yield f"Relative error [%] in the {metric} metric ({meaning})"
-        body = [
-            [f"{s.env}: {s.kind}", str(s.n_parameters), str(len(s.evaluations))]
-            + [percentage(*s.statistic(metric, k)) for k in horizons]
-            for s in summaries
-        ]
-        yield from aligned(rows + body)[0]
-        yield ""
-    for s in summaries:
-        yield f"{s.env}: {s.kind}, {s.evaluations[0].n_trajectories} test trajectories"
-        blocks = [
-            [f"  {name}", *(_percent_at(s, "block_errors", name, k) for k in horizons)]
-            for name in s.evaluations[0].block_errors
-        ]
-        symmetry = [
-            [f"  equivariance error under {name}", *(_percent_at(s, "equivariance_errors", name, k) for k in horizons)]
-            for name in s.evaluations[0].equivariance_errors
-        ]
-        covered = [
-            [f"  inside the interval of {p:.0%}", *(_percent_at(s, "rollout_coverage", p, k) for k in horizons)]
-            for p in s.evaluations[0].rollout_coverage
-        ]
-        lost = ["  share that has diverged", *(percentage(s.statistic("diverged", k)[0], None) for k in horizons)]
-        yield from aligned([["  error at step [%]", *map(str, horizons)], *blocks, *symmetry, *covered, lost])[0]
-        if s.evaluations[0].coverage:
-            shares = [f"{share:.0%}: {percentage(*s.statistic('coverage', share))} %" for share in COVERAGES]
-            yield f"  share of changes of one step inside the predicted intervals of {', '.join(shares)}"
-
-
-def percentage(mean: float, std: float | None) -> str:
-    """An error in percent with its deviation, to three digits."""
-    text = f"{100 * mean:.3g}"
-    return text if std is None else f"{text} ± {100 * std:.2g}"
-
-
-def _percent_at(summary: Summary, attribute: str, name: object, step: int) -> str:
-    from rpp_rl.dynamics.metrics import FLOOR
-
-    error = float(np.mean([getattr(e, attribute)[name][step - 1] for e in summary.evaluations]))
-    return f"{100 * error:.3g}" if error > FLOOR else "0"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from rpp_rl.agents import registry
 from rpp_rl.agents.agent_record import read_record
-from rpp_rl.agents.card import to_markdown
+from rpp_rl.agents.card import LIST_HEADER, list_row, to_markdown
 from rpp_rl.cli.errors import command
-from rpp_rl.cli.text import aligned
 from rpp_rl.io.border import UserError
+from rpp_rl.io.tables import aligned
 from rpp_rl.settings import nearest
-
-HEADER = ("name", "environment", "method", "group", "steps", "return in 20 episodes", "size")
 
 
 @command
@@ -34,22 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not agents:
         print("no pretrained agents come with this version; make one with train-sac and pack-agent")
     else:
-        rows = [_row(name, env_id, card) for name, (env_id, card) in agents.items()]
-        print("\n".join(aligned([HEADER, *rows])[0]))
+        rows = [list_row(name, env_id, card, _size(name)) for name, (env_id, card) in agents.items()]
+        print("\n".join(aligned([LIST_HEADER, *rows])))
     return 0
-
-
-def _row(name: str, env_id: str | None, card: dict) -> tuple[str, ...]:
-    record = card["evaluation"]
-    return (
-        name,
-        str(env_id),
-        card["method"],
-        card["group"] or "none",
-        str(card["steps"]),
-        f"{record['mean_return']:.1f} ± {record['std_return']:.1f}",
-        f"{_size(name) / 1e6:.1f} MB",
-    )
 
 
 def _size(name: str) -> int:

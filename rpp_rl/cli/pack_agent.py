@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpp_rl.cli.arguments import integer
+from rpp_rl.cli.arguments import add_seed, integer
 from rpp_rl.cli.errors import command
 from rpp_rl.io.tensor_file import SUFFIX
 
@@ -44,5 +44,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--env", metavar="ID", help="the run's environment again, if it is MODULE:ID")
     parser.add_argument("--last", action="store_true", help="take the agent at the end, not the best one")
     parser.add_argument("--episodes", type=integer(2), default=20, metavar="N", help="episodes to play (default: 20)")
-    parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="their seed (0)")
+    add_seed(parser, "the episodes")
     return parser

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rpp_rl.cli.arguments import integer
+from rpp_rl.cli.arguments import add_seed, integer
 from rpp_rl.cli.errors import command
 
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         help_text = f"{text} (default: {default})"
         parser.add_argument(f"--{name}", type=integer(1), default=default, metavar="N", help=help_text)
-    parser.add_argument("--seed", type=integer(0), default=0, metavar="N", help="seed of everything (default: 0)")
+    add_seed(parser, "everything")
     parser.add_argument("--device", default="cpu", help="device of the model (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print the returns as JSON")
     return parser

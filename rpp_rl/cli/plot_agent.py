@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer
+from rpp_rl.cli.arguments import add_agent, add_environment, add_seed, integer
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
 
@@ -46,7 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     add_agent(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the picture (default: the agent's name.png)")
     parser.add_argument("--episodes", type=integer(1), default=5, metavar="N", help="episodes to play (default: 5)")
-    parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="seed (default: 0)")
-    parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
-    add_env_kwargs(parser)
+    add_seed(parser, "the environment")
+    add_environment(parser)
     return parser

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rpp_rl.cli.arguments import add_agent, add_env_kwargs, integer, number
+from rpp_rl.cli.arguments import add_agent, add_environment, add_seed, integer, number
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
 
@@ -48,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=number(above=0), default=10.0, metavar="S", help="longest duration (default: 10)"
     )
-    parser.add_argument("--seed", type=integer(0, at_most=2**32 - 1), default=0, metavar="N", help="seed (default: 0)")
+    add_seed(parser, "the environment")
     parser.add_argument("--width", type=integer(16), metavar="N", help="of the picture (default: the environment's)")
     parser.add_argument("--height", type=integer(16), metavar="N", help="of the picture (default: the environment's)")
-    parser.add_argument("--env", metavar="ID", help="environment, if not the one the agent was trained in")
-    add_env_kwargs(parser)
+    add_environment(parser)
     return parser

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from rpp_rl.cli.arguments import KeyValues, integer
 from rpp_rl.cli.errors import INTERRUPTED, command
-from rpp_rl.cli.text import aligned
 from rpp_rl.experiments import progress
 from rpp_rl.experiments.backend import Backend, LocalPool
-from rpp_rl.experiments.checking import mistakes_of, unknown_environments
 from rpp_rl.experiments.job_folder import State
-from rpp_rl.experiments.plan import Plan, PlanError, read_plan, require_writable
+from rpp_rl.experiments.plan import Plan
 from rpp_rl.experiments.ray_cluster import RayCluster
-from rpp_rl.experiments.scheduling import Driver, Member, by_state, members_of
+from rpp_rl.experiments.scheduling import Driver, members_of
 from rpp_rl.experiments.slurm import Slurm
 from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.tables import aligned
 from rpp_rl.shipped_configs import config_file, shipped
 
 FAILED = 1
@@ -27,44 +26,23 @@ FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is left of the experiment, and return the status for the shell."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.experiments.checking import check_start, plan_and_mistakes
+
     with user_input(ValueError):
         path = config_file(args.conf_file, "experiments")
-    mistakes: list[str] = []
-    try:
-        plan = read_plan(path)
-    except PlanError as error:
-        plan = error.sound
-        mistakes += error.mistakes
-        if plan.kind == "sac":
-            mistakes += unknown_environments(error.env_ids)
+    plan, mistakes = plan_and_mistakes(path)
     folder = (args.log_folder / plan.name).resolve()
     if args.status and not mistakes:
-        _print_rows(progress.run_rows(members_of(plan, folder)))
+        print("\n".join(aligned(progress.run_rows(members_of(plan, folder)))))
         return 0
-    # What a mistake of the file has changed is not what the user means.
-    mistakes += [] if mistakes else _conflicts(plan, folder)
-    of_arms, sizes = mistakes_of(plan, here=not args.ray and args.slurm is None)
-    mistakes += of_arms
-    try:
-        require_writable(folder)
-    except OSError as error:
-        mistakes.append(f"{error.filename}: {error.strerror}")
-    if mistakes:
-        raise _all_of(path, list(dict.fromkeys(mistakes)))
+    of_start, sizes = check_start(plan, folder, here=not args.ray and args.slurm is None, is_meant=not mistakes)
+    if mistakes or of_start:
+        raise _all_of(path, list(dict.fromkeys(mistakes + of_start)))
     if args.dry_run:
-        _print_plan(plan, folder, args.workers, sizes)
+        print("\n".join(progress.plan_lines(plan, folder, args.workers, sizes)))
         return 0
     return _drive(plan, folder, _backend(args, folder), args.workers)
-
-
-def _conflicts(plan: Plan, folder: Path) -> list[str]:
-    """Arms that were begun with other settings, by the first run of each."""
-    found: dict[tuple[str, str], str] = {}
-    for member in members_of(plan, folder):
-        conflict = member.folder.conflict(member.job)
-        if conflict is not None:
-            found.setdefault((member.job.variant, member.job.env_id), conflict)
-    return list(found.values())
 
 
 def _all_of(path: Path, mistakes: Sequence[str]) -> UserError:
@@ -87,7 +65,7 @@ def _drive(plan: Plan, folder: Path, backend: Backend, n_workers: int) -> int:
         return INTERRUPTED
     finally:
         table.close()
-    _print_rows(progress.arm_rows(driver.members))
+    print("\n".join(aligned(progress.arm_rows(driver.members))))
     print(f"compare with: compare-runs {os.path.relpath(folder)} -o {plan.name}")
     return FAILED if ended[State.FAILED] else 0
 
@@ -98,34 +76,6 @@ def _backend(args: argparse.Namespace, folder: Path) -> Backend:
     if args.slurm is not None:
         return Slurm(folder, args.slurm, args.workers)
     return LocalPool(args.workers)
-
-
-def _print_plan(plan: Plan, folder: Path, n_workers: int, sizes: dict[str, int]) -> None:
-    members = members_of(plan, folder)
-    _print_rows([("environment", "variant", "seeds", "steps"), *_grid(plan)])
-    speeds = [p.steps_per_s for p in (member.folder.progress() for member in members) if p.steps_per_s]
-    typical = sorted(speeds)[len(speeds) // 2] if speeds else None
-    print()
-    for line in progress.cost_lines(plan, n_workers, sizes, typical):
-        print(line)
-    states = {state.value: len(found) for state, found in by_state(members).items() if found}
-    print(f"in {folder}: " + ", ".join(f"{number} {state}" for state, number in states.items()))
-
-
-def _grid(plan: Plan) -> list[Sequence[str]]:
-    arms: dict[tuple[str, str], list[Member]] = {}
-    for member in members_of(plan, Path()):
-        arms.setdefault((member.job.env_id, member.job.variant), []).append(member)
-    total = "n_timesteps" if plan.kind == "sac" else "n_epochs"
-    return [
-        (env_id, variant, " ".join(str(m.job.seed) for m in own), str(getattr(own[0].job.settings, total)))
-        for (env_id, variant), own in arms.items()
-    ]
-
-
-def _print_rows(rows: Sequence[Sequence[str]]) -> None:
-    for line in aligned(rows)[0]:
-        print(line)
 
 
 def _parser() -> argparse.ArgumentParser:

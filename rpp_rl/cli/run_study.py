@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 import rpp_rl
 from rpp_rl.cli.arguments import integer
 from rpp_rl.cli.errors import INTERRUPTED, command
-from rpp_rl.cli.text import aligned
-from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import user_input
 from rpp_rl.io.extras import need
-from rpp_rl.studies.registry import STUDIES
+from rpp_rl.studies.registry import TITLES, load_study
 from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, run_study, selected
 
-FIGURE_FILE = "figure.png"
-VERDICTS = {True: "holds", False: "fails", None: "unknown"}
+if TYPE_CHECKING:
+    import torch
+    from tqdm import tqdm
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is missing, draw and print; returns the status for the shell."""
     args = _parser().parse_args(argv)
+
+    from rpp_rl.studies import report
+
     need("matplotlib", "plot")
     with user_input(ValueError):
-        study = selected(STUDIES[args.study], args.cases, args.models)
+        study = selected(load_study(args.study), args.cases, args.models)
         settings = StudySettings(args.variant, args.trials, args.epochs, args.width, args.seed)
         folder = args.output or Path("studies") / f"{study.name}_{settings.variant}"
         if args.draw:
@@ -43,13 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = f"{len(results.done().intersection(jobs))} of {len(jobs)} jobs are in {folder}"
         print(f"interrupted; {done}: the same command continues", file=sys.stderr)
         return INTERRUPTED
-    _draw(study, results, folder)
-    print(_as_json(study, settings, results) if args.json else _as_text(study, results, folder))
+    report.draw(study, results, folder)
+    print(report.as_json(study, settings, results) if args.json else report.as_text(study, results, folder))
     return 0
 
 
 def _trained(study: Study, settings: StudySettings, results: Results, args: argparse.Namespace) -> bool:
     """Run the jobs that are missing; whether nobody interrupted."""
+    import torch
+
     torch.set_num_threads(args.num_threads)
     shown = args.progress and sys.stderr.isatty()
     try:
@@ -74,10 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare soft equivariance (RPP) with strict (EMLP) and none (MLP) on the tasks of section 5 of "
         "the paper. Results are kept job by job: the same command continues an interrupted study, or draws a finished "
         "one again.",
-        epilog="Studies: " + "; ".join(f"{study.name}: {study.title}" for study in STUDIES.values()) + ".",
+        epilog="Studies: " + "; ".join(f"{name}: {title}" for name, title in TITLES.items()) + ".",
     )
     defaults = StudySettings()
-    parser.add_argument("study", choices=STUDIES, metavar="NAME", help=", ".join(STUDIES))
+    parser.add_argument("study", choices=TITLES, metavar="NAME", help=", ".join(TITLES))
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="train these alone; the results keep the others")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="train these alone; the results keep the others")
     parser.add_argument("--trials", type=integer(1), default=defaults.trials, metavar="N", help="repetitions (10)")
@@ -105,36 +105,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _device(name: str) -> torch.device:
+    import torch
+
     with user_input(RuntimeError):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
 
 
 def _bar(study: Study, settings: StudySettings, results: Results, *, shown: bool) -> tqdm:
+    from tqdm import tqdm
+
     jobs = study.jobs(settings)
     total = sum(study.n_epochs(job, settings) for job in jobs)
     initial = sum(study.n_epochs(job, settings) for job in jobs if job in results.done())
     return tqdm(total=total, initial=initial, unit="epoch", desc=study.name, dynamic_ncols=True, disable=not shown)
-
-
-def _draw(study: Study, results: Results, folder: Path) -> None:
-    figure = study.figure(results.rows)
-    with replacing(folder / FIGURE_FILE) as file:
-        figure.savefig(file, format="png", dpi=150)
-
-
-def _as_text(study: Study, results: Results, folder: Path) -> str:
-    lines, widths = aligned(study.table(results.rows))
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    claims = [f"{VERDICTS[claim.holds]:8}{claim.text}: {claim.found}" for claim in study.claims(results.rows)]
-    end = f"rows: {results.path}, figure: {folder / FIGURE_FILE}"
-    return "\n".join([study.title, "", *lines, "", *claims, "", end])
-
-
-def _as_json(study: Study, settings: StudySettings, results: Results) -> str:
-    content = {
-        "study": study.name,
-        "settings": dataclasses.asdict(settings),
-        "rows": [row._asdict() for row in results.rows],
-        "claims": [claim._asdict() for claim in study.claims(results.rows)],
-    }
-    return json.dumps(content, indent=1)

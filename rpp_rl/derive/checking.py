@@ -16,16 +16,20 @@ from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import ANY_TURN, find_symmetries, identity
 from rpp_rl.derive.trials import state_map_of
 from rpp_rl.envs.check import GeneratorCheck, check_spec
+from rpp_rl.envs.check_report import CheckReport
 from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.envs.sensitivity import Experiment
-from rpp_rl.envs.simulator import Simulator, both_stable
+from rpp_rl.envs.simulator import Simulator, both_stable, is_settable
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.envs.state_map import StateMap
 from rpp_rl.envs.states import Policy, met_states, wild_states
+from rpp_rl.envs.statistical import check_statistically
 from rpp_rl.symmetry import Element
 
 N_STATES, N_WILD = 4, 4
 """States in which it is tried which symmetry of the robot a generator is."""
+PER_STATE = 60
+"""Transitions for each of the states asked for, where no state can be chosen."""
 
 
 def check_robot(
@@ -58,6 +62,26 @@ def check_robot(
     spec.check_spaces(simulator.outer.observation_space, simulator.outer.action_space)
     moved = _Moved.by_best_symmetries(spec, simulator)
     return check_spec(spec, simulator.outer, n_states=n_states, seed=seed, mover=moved, policy=policy)
+
+
+def check_environment(
+    spec: EnvSpec, env: gymnasium.Env[Any, Any], *, n_states: int = 100, seed: int = 0
+) -> CheckReport:
+    """Check a specification in the simulator, or, where no state can be chosen, by a model of transitions.
+
+    Args:
+        spec: The specification.
+        env: The environment.
+        n_states: Number of states met on the way; `PER_STATE` times as many transitions where none can be chosen.
+        seed: Seed of states and actions.
+
+    Raises:
+        ValueError: If the environment does not fit the specification.
+    """
+    if is_settable(env):
+        return CheckReport.of_simulator(spec, check_robot(spec, env, n_states=n_states, seed=seed))
+    checks = check_statistically(spec, env, n_transitions=PER_STATE * n_states, seed=seed)
+    return CheckReport.of_transitions(spec, checks)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rpp_rl.derive.checking import check_robot
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.named_group import Closure, closed
-from rpp_rl.derive.survey import Finding, Survey, is_plain, moves_the_robot, relabelling
+from rpp_rl.derive.surveying import Finding, Survey, is_plain, moves_the_robot, relabelling
 from rpp_rl.derive.symmetries import ANY_TURN
 from rpp_rl.envs.check import GeneratorCheck, checks_of
 from rpp_rl.envs.spec import EnvSpec, Generator

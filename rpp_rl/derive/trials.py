@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Float
 from numpy import ndarray
 
-from rpp_rl.derive.description import task_matrix
+from rpp_rl.derive.describing import task_matrix
 from rpp_rl.derive.motions import vertical
 from rpp_rl.derive.observation import state_parts
 from rpp_rl.derive.robot import FREE, HINGE, PLANE, SLIDE, Robot

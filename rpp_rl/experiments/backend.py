@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+BUSY = 75
+"""Status of a process whose job another one has, as in sysexits.h: try again later."""
+INTERRUPTED = 130
 KILLED = -signal.SIGKILL
 
 

@@ -9,12 +9,59 @@ import numpy as np
 
 import envs_reps
 from rpp_rl.dynamics.config import ModelConfig
-from rpp_rl.experiments.plan import Plan
+from rpp_rl.experiments.plan import Plan, PlanError, read_plan, require_writable
+from rpp_rl.experiments.scheduling import members_of
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.runs.environments import check_device, check_known, make_vec_env, specification
 from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Settings
+
+
+def plan_and_mistakes(path: Path) -> tuple[Plan, list[str]]:
+    """An experiment, or its sound part, and everything that is wrong with its file.
+
+    Raises:
+        UserError: If it is no YAML file.
+        OSError: If the file cannot be read.
+    """
+    try:
+        return read_plan(path), []
+    except PlanError as error:
+        unknown = unknown_environments(error.env_ids) if error.sound.kind == "sac" else []
+        return error.sound, [*error.mistakes, *unknown]
+
+
+def check_start(plan: Plan, folder: Path, *, here: bool, is_meant: bool) -> tuple[list[str], dict[str, int]]:
+    """Try everything that could keep an experiment from its start.
+
+    Args:
+        plan: The experiment.
+        folder: Its folder.
+        here: Whether runs are made on this machine, whose devices can be tried.
+        is_meant: Whether its file is free of mistakes; what these have changed is not compared with runs of before.
+
+    Returns:
+        As `mistakes_of`.
+    """
+    mistakes = conflicts(plan, folder) if is_meant else []
+    of_arms, sizes = mistakes_of(plan, here=here)
+    mistakes += of_arms
+    try:
+        require_writable(folder)
+    except OSError as error:
+        mistakes.append(f"{error.filename}: {error.strerror}")
+    return mistakes, sizes
+
+
+def conflicts(plan: Plan, folder: Path) -> list[str]:
+    """Arms that were begun with other settings, by the first run of each."""
+    found: dict[tuple[str, str], str] = {}
+    for member in members_of(plan, folder):
+        conflict = member.folder.conflict(member.job)
+        if conflict is not None:
+            found.setdefault((member.job.variant, member.job.env_id), conflict)
+    return list(found.values())
 
 
 def mistakes_of(plan: Plan, *, here: bool) -> tuple[list[str], dict[str, int]]:

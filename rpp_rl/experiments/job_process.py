@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.dynamics.model_file import MODEL_FILE, read_model
+from rpp_rl.experiments.backend import BUSY, INTERRUPTED
 from rpp_rl.experiments.job_folder import JobFolder
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
@@ -25,9 +26,6 @@ from rpp_rl.runs.train_sac import train_sac
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import merged_settings
 
-BUSY = 75
-"""Status of a process whose job another one has, as in sysexits.h: try again later."""
-INTERRUPTED = 130
 PATIENCE_S = 20.0
 """How long a process waits for the one before it, which may still be saving."""
 WATCH_S = 1.0

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy as np
 from rpp_rl.experiments.curves import in_short
 from rpp_rl.experiments.job_folder import Progress, State
 from rpp_rl.experiments.plan import Plan
-from rpp_rl.experiments.scheduling import Member
+from rpp_rl.experiments.scheduling import Member, by_state, members_of
+from rpp_rl.io.tables import aligned
 
+PLAN_HEAD = ("environment", "variant", "seeds", "steps")
 ARM_HEAD = ("environment", "variant", "done", "running", "failed", "steps", "return", "steps/s", "left")
 RUN_HEAD = ("environment", "variant", "seed", "state", "steps", "return", "steps/s", "left")
 REDRAW_S = 5.0
@@ -20,10 +23,7 @@ REDRAW_S = 5.0
 
 def arm_rows(members: Sequence[Member]) -> list[Sequence[str]]:
     """A row for each arm: numbers of runs, mean steps, mean return, speed of a run, time left."""
-    arms: dict[tuple[str, str], list[Member]] = {}
-    for member in members:
-        arms.setdefault((member.job.env_id, member.job.variant), []).append(member)
-    return [ARM_HEAD, *(_arm_row(env_id, variant, own) for (env_id, variant), own in arms.items())]
+    return [ARM_HEAD, *(_arm_row(env_id, variant, own) for (env_id, variant), own in _arms(members).items())]
 
 
 def run_rows(members: Sequence[Member]) -> list[Sequence[str]]:
@@ -81,6 +81,32 @@ def cost_lines(plan: Plan, n_workers: int, sizes: Mapping[str, int], speed: floa
     return lines
 
 
+def plan_lines(plan: Plan, folder: Path, n_workers: int, sizes: Mapping[str, int]) -> list[str]:
+    """The grid of an experiment, what it will cost, and how far it has come.
+
+    Args:
+        plan: The experiment.
+        folder: Its folder.
+        n_workers: Runs side by side.
+        sizes: As in `cost_lines`.
+    """
+    members = members_of(plan, folder)
+    total = "n_timesteps" if plan.kind == "sac" else "n_epochs"
+    grid = [
+        (env_id, variant, " ".join(str(m.job.seed) for m in own), str(getattr(own[0].job.settings, total)))
+        for (env_id, variant), own in _arms(members).items()
+    ]
+    speeds = [p.steps_per_s for p in (member.folder.progress() for member in members) if p.steps_per_s]
+    typical = sorted(speeds)[len(speeds) // 2] if speeds else None
+    states = {state.value: len(found) for state, found in by_state(members).items() if found}
+    return [
+        *aligned([PLAN_HEAD, *grid]),
+        "",
+        *cost_lines(plan, n_workers, sizes, typical),
+        f"in {folder}: " + ", ".join(f"{number} {state}" for state, number in states.items()),
+    ]
+
+
 @dataclass(eq=False)
 class LiveTable:
     """The table of arms, redrawn in place on a terminal; elsewhere nothing but the events is printed.
@@ -106,7 +132,7 @@ class LiveTable:
         if not self.shown or monotonic() - self.drawn_at < REDRAW_S:
             return
         left = seconds_left(members, self.n_workers)
-        lines = [*_aligned(arm_rows(members)), f"all done in {_time(left)}" if left is not None else ""]
+        lines = [*aligned(arm_rows(members)), f"all done in {_time(left)}" if left is not None else ""]
         self._clear()
         print("\n".join(lines), file=sys.stderr, flush=True)
         self.n_lines, self.drawn_at = len(lines), monotonic()
@@ -119,6 +145,13 @@ class LiveTable:
         if self.n_lines:
             print(f"\x1b[{self.n_lines}F\x1b[J", end="", file=sys.stderr, flush=True)
         self.n_lines = 0
+
+
+def _arms(members: Sequence[Member]) -> dict[tuple[str, str], list[Member]]:
+    arms: dict[tuple[str, str], list[Member]] = {}
+    for member in members:
+        arms.setdefault((member.job.env_id, member.job.variant), []).append(member)
+    return arms
 
 
 def _arm_row(env_id: str, variant: str, members: Sequence[Member]) -> Sequence[str]:
@@ -164,8 +197,3 @@ def _buffer_bytes(settings: object, n_numbers: int) -> int:
 
 def _bytes(number: float) -> str:
     return f"{number / 2**30:.2g} GiB" if number >= 2**30 else f"{number / 2**20:.2g} MiB"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

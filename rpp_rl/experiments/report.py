@@ -1,12 +1,13 @@
 """A comparison as text for people and as plain values for programs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rpp_rl.experiments import statistics
 from rpp_rl.experiments.comparison import Comparison, Estimate, Panel, overall, summary
 from rpp_rl.experiments.grouping import differing_settings, learnt_settings
+from rpp_rl.io.tables import aligned
 
 TITLES = {"equivariance_error": "equivariance error", "residual_share": "residual share", "x_displacement": "x [m]"}
 
@@ -61,6 +62,22 @@ def differences(panel: Panel) -> list[str]:
     if not names:
         return []
     return [f"{label}: " + ", ".join(f"{n}={own[n]}" for n in names if n in own) for label, own in settings.items()]
+
+
+def as_lines(comparison: Comparison) -> Iterator[str]:
+    """The tables of all environments, and what could not be compared."""
+    for panel in comparison.panels:
+        yield f"{panel.env_id} after {panel.end} steps, 95 % bootstrap intervals over seeds in brackets"
+        yield from (f"  {line}" for line in [*aligned(table(comparison, panel)), *differences(panel)])
+        yield ""
+    rows = overall_table(comparison)
+    if rows:
+        yield "all environments, returns divided by the baseline's mean"
+        yield from (f"  {line}" for line in aligned(rows))
+        yield ""
+    if comparison.notes:
+        yield "left out, or to be known:"
+        yield from unreadable(comparison.notes)
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

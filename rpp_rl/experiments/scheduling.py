@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rpp_rl.experiments.backend import Backend
+from rpp_rl.experiments.backend import BUSY, INTERRUPTED, Backend
 from rpp_rl.experiments.job_folder import JobFolder, State
-from rpp_rl.experiments.job_process import BUSY, INTERRUPTED
 from rpp_rl.experiments.plan import EarlyEnd, Job, Plan
 
 MAX_ATTEMPTS = 3

@@ -76,7 +76,6 @@ def jobs(_settings: StudySettings) -> list[Job]:
 
 STUDY = Study(
     name="cifar10",
-    title="CIFAR-10 in small with its pixels in order and permuted (after Table 1); needs --data",
     jobs=jobs,
     run=run,
     n_epochs=lambda _job, settings: settings.epochs or EPOCHS,

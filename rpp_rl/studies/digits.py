@@ -65,7 +65,6 @@ def jobs(_settings: StudySettings) -> list[Job]:
 
 STUDY = Study(
     name="digits",
-    title="handwritten digits with their pixels in order and permuted",
     jobs=jobs,
     run=run,
     n_epochs=lambda _job, settings: settings.epochs or EPOCHS,

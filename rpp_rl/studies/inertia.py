@@ -286,7 +286,6 @@ def _floor_claim(rows: Sequence[Row]) -> Claim:
 
 STUDY = Study(
     name="inertia",
-    title="inertia of five masses: exact, approximate and misspecified symmetry (figure 2, upper row)",
     jobs=jobs,
     run=run,
     n_epochs=n_epochs,

@@ -215,7 +215,6 @@ def _motionless_claim(rows: Sequence[Row]) -> Claim:
 
 STUDY = Study(
     name="pendulum",
-    title="Hamiltonian of a double spring pendulum: exact, approximate and misspecified symmetry (figure 2, lower row)",
     jobs=jobs,
     run=run,
     n_epochs=n_epochs,

@@ -128,7 +128,6 @@ def _shown(rows: Sequence[Row]) -> list[int]:
 
 STUDY = Study(
     name="posterior",
-    title="equivariance error of deep ensembles during training (figure 3, left)",
     jobs=jobs,
     run=run,
     n_epochs=n_epochs,

@@ -139,7 +139,6 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
 
 STUDY = Study(
     name="prior",
-    title="modified inertia over a grid of prior variances (figure 3, right)",
     jobs=jobs,
     run=run,
     n_epochs=n_epochs,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
 
 import numpy as np
-import torch
 
 from rpp_rl.io.atomic import replacing
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
 
 RESULTS_FILE, SETTINGS_FILE = "results.csv", "settings.json"
@@ -88,7 +88,6 @@ class Study:
 
     Attributes:
         name: On the command line.
-        title: One line about it.
         jobs: Which jobs the settings ask for.
         run: Trains one job; returns its rows.
         n_epochs: How many epochs a job trains, for the bar.
@@ -99,7 +98,6 @@ class Study:
     """
 
     name: str
-    title: str
     jobs: Callable[[StudySettings], Sequence[Job]]
     run: Callable[[Job, StudySettings, Context], list[Row]]
     n_epochs: Callable[[Job, StudySettings], int]
@@ -250,7 +248,7 @@ def run_study(
         for job in missing:
             results.add(study.run(job, settings, Context(device, data, tick)))
         return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
         try:
             futures = {pool.submit(study.run, job, settings, Context(device, data, _silent)): job for job in missing}
             for future in as_completed(futures):
@@ -259,6 +257,12 @@ def run_study(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _silent(_n_epochs: int) -> None:

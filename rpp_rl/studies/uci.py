@@ -158,7 +158,6 @@ def _sense_claim(title: str, found: dict[str, float]) -> Claim:
 
 STUDY = Study(
     name="uci",
-    title="small regression tables as images (Table 1); needs --data",
     jobs=jobs,
     run=run,
     n_epochs=n_epochs,

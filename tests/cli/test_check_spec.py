@@ -3,8 +3,9 @@ import math
 
 import pytest
 
-from rpp_rl.cli.check_spec import main, result
+from rpp_rl.cli.check_spec import main
 from rpp_rl.envs.check import GeneratorCheck
+from rpp_rl.envs.check_report import record
 
 pytestmark = pytest.mark.mujoco
 
@@ -43,7 +44,7 @@ def test_json_is_a_list_with_one_record_for_each_generator(capsys):
 
 def test_infinite_errors_become_null():
     infinite = GeneratorCheck("r", 1, 0.1, 0.2, {"a": math.inf}, {"a": 0.5}, 0.0, 0.0, 0, 1.0, "a")
-    values = json.loads(json.dumps(result(infinite), allow_nan=False))
+    values = json.loads(json.dumps(record(infinite), allow_nan=False))
     assert values["blocks_1"] == {"a": None}
     assert values["blocks_20"] == {"a": 0.5}
 
@@ -53,7 +54,7 @@ def test_infinite_errors_become_null():
     [
         (["--env", "Walker-v5"], "no specification for environment 'Walker-v5'"),
         (["--env", "Ant-v5", "--group", "Z3"], "Ant-v5 has no group 'Z3'; it offers D4"),
-        (["--env", "Ant-v5", "--states", "0"], "--states must be positive, got 0"),
+        (["--env", "Ant-v5", "--states", "0"], "expected at least 1, got 0"),
     ],
 )
 def test_mistakes_end_in_one_line(refused, argv, message):

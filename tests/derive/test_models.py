@@ -358,15 +358,15 @@ def test_a_flat_height_field_breaks_no_symmetry_of_the_robot(surveyed):
 
 def test_a_table_has_one_row_for_each_relabelling(surveyed):
     """The most useful ones first; what the world does besides is told on request."""
-    from rpp_rl.cli.derive_spec import table
+    from rpp_rl.derive.report import survey_table
 
     robot = surveyed(OVAL)
-    text = table(robot)
+    text = survey_table(robot)
     names = [line.split()[0] for line in text.splitlines() if line.startswith("e") and "plate" in line]
     assert names[:3] == ["e1", "e2", "e3"]
     assert len([line for line in text.splitlines() if "; plate " in line and "broken by" not in line]) == 4
     assert "--worlds tells them" in text
-    assert len([line for line in table(robot, worlds=True).splitlines() if "plate" in line]) > 12
+    assert len([line for line in survey_table(robot, worlds=True).splitlines() if "plate" in line]) > 12
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from rpp_rl.derive import accepted, check_robot, derive, description, read_descr
 from rpp_rl.derive.quantities import QUANTITIES
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import find_symmetries, identity
+from rpp_rl.derive.vocabulary import QUANTITY_NAMES
 from rpp_rl.symmetry import parse_group
 
 pytestmark = pytest.mark.mujoco
@@ -200,6 +201,7 @@ def test_grids_histories_and_sensors():
 def test_every_quantity_is_moved_by_the_identity():
     robot = Robot(mujoco.MjModel.from_xml_string(walker()))
     about = {"bodies": ["LF", "RF"], "site": "imu", "x": [0.0], "y": [0.1, -0.1]}
+    assert tuple(QUANTITIES) == QUANTITY_NAMES
     for name, quantity in QUANTITIES.items():
         options = {key: about[key] for key in (*quantity.needs, *quantity.takes[:1]) if key in about}
         slot = description({"observation": {"q": {"quantity": name, "at": "0:400", **options}}}).slots[0]

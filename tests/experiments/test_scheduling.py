@@ -8,8 +8,8 @@ from experiment_samples import TINY, FakeBackend, write_plan
 from run_samples import make_run
 
 from rpp_rl.experiments import progress, scheduling
+from rpp_rl.experiments.backend import BUSY, INTERRUPTED
 from rpp_rl.experiments.job_folder import JobFolder, State
-from rpp_rl.experiments.job_process import BUSY, INTERRUPTED
 from rpp_rl.experiments.plan import EarlyEnd, read_plan
 from rpp_rl.experiments.scheduling import Driver, condemned, members_of
 from rpp_rl.io.border import UserError

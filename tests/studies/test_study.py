@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 
-from rpp_rl.cli import run_study as run_study_command
 from rpp_rl.cli.run_study import main
 from rpp_rl.studies import inertia
 from rpp_rl.studies.study import Job, Results, Row, Spread, StudySettings, read_rows, run_study
@@ -102,7 +101,7 @@ def test_an_interrupted_study_keeps_its_jobs_and_says_how_to_continue(tmp_path, 
         return [Row(*job, 0, 1, "test", 1.0)]
 
     study = dataclasses.replace(inertia.STUDY, run=run)
-    monkeypatch.setattr(run_study_command, "STUDIES", {"inertia": study})
+    monkeypatch.setattr(inertia, "STUDY", study)
     assert main([*TINY, "-o", str(tmp_path)]) == 130
     assert "1 of 12 jobs are in" in capsys.readouterr().err
     assert len(read_rows(tmp_path / "results.csv")) == 1

@@ -15,7 +15,7 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from rpp_rl.derive.contacts import PYRAMIDAL, solver_warnings, uncompared
-from rpp_rl.derive.description import Description, control_parts
+from rpp_rl.derive.describing import Description, control_parts
 from rpp_rl.derive.forces import driven_roots
 from rpp_rl.derive.joints import joined
 from rpp_rl.derive.observation import ObservationParts, observed_parts

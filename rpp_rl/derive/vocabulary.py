@@ -1,0 +1,31 @@
+"""The names of quantities in descriptions of observations; `rpp_rl.derive.quantities` holds what they mean."""
+
+QUANTITY_NAMES = (
+    "base_lin_vel",
+    "base_ang_vel",
+    "projected_gravity",
+    "base_height",
+    "base_pos",
+    "base_quat",
+    "base_rotation",
+    "roll_pitch",
+    "world_lin_vel",
+    "world_ang_vel",
+    "command_velocity",
+    "command_lin_vel",
+    "command_yaw_rate",
+    "command_heading",
+    "joint_pos",
+    "joint_vel",
+    "joint_torque",
+    "last_action",
+    "contact",
+    "contact_force",
+    "body_pos",
+    "imu_acc",
+    "imu_gyro",
+    "height_scan",
+    "scalar",
+    "pseudoscalar",
+)
+"""Apart from their meaning, so that the help of a command does not wait for MuJoCo."""
