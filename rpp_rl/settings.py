@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -245,13 +246,16 @@ def _n_values(data: object, known: dict[int, int]) -> int:
     return known[id(data)]
 
 
+_hints = cache(get_type_hints)
+
+
 def check_values(config: "DataclassInstance") -> None:
     """Give every field of a configuration the type it declares, 1e6 being an integer and 1 a number.
 
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
-    hints = get_type_hints(type(config))
+    hints = _hints(type(config))
     for field in dataclasses.fields(config):
         value = _checked(field.name, getattr(config, field.name), hints[field.name])
         _check_range(field, value)

@@ -7,10 +7,10 @@ import pytest
 
 import envs_reps
 import rpp_rl
-from rpp_rl import agents, dynamics, sac
+from rpp_rl import agents, derive, dynamics, sac
 
 
-@pytest.mark.parametrize("package", [rpp_rl, agents, dynamics, sac])
+@pytest.mark.parametrize("package", [rpp_rl, agents, derive, dynamics, sac])
 def test_every_public_name_is_there_and_listed(package):
     assert set(package.__all__) <= set(dir(package))
     assert all(getattr(package, name) is not None for name in package.__all__)
@@ -24,10 +24,14 @@ def test_every_public_name_is_there_and_listed(package):
         "import rpp_rl; dir(rpp_rl); rpp_rl.SACConfig(env='Ant-v4')",
         "import envs_reps; envs_reps.load('Ant-v4')",
         "from rpp_rl.cli.list_agents import main; main([])",
+        "import rpp_rl.cli.check_spec, rpp_rl.cli.compare_runs, rpp_rl.cli.train_sac, rpp_rl.cli.train_model",
+        "from rpp_rl.cli.derive_spec import _parser; _parser(); assert 'mujoco' not in sys.modules",
+        "from rpp_rl.cli.run_study import _parser; _parser()",
+        "from rpp_rl.cli.run_experiment import _parser; _parser()",
     ],
 )
 def test_what_needs_no_networks_imports_no_torch(code):
-    subprocess.run([sys.executable, "-c", f"{code}; import sys; assert 'torch' not in sys.modules"], check=True)
+    subprocess.run([sys.executable, "-c", f"import sys; {code}; assert 'torch' not in sys.modules"], check=True)
 
 
 def test_a_specification_is_loaded_by_environment_or_by_file(tmp_path):

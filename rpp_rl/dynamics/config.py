@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from rpp_rl.settings import REQUIRED, Settings, setting
+from rpp_rl.common_settings import CommonSettings
+from rpp_rl.settings import setting
 
 METHODS = {"rpp": "rpp_model", "emlp": "emlp_model", "mlp": "mlp_model"}
 
@@ -12,7 +13,7 @@ MODEL_DECAY = 3.0
 
 
 @dataclass(frozen=True)
-class ModelConfig(Settings):
+class ModelConfig(CommonSettings):
     """Everything that decides a run of ``train-model``: an environment, data, a symmetry, and numbers.
 
     Raises:
@@ -21,7 +22,6 @@ class ModelConfig(Settings):
 
     config_folder: ClassVar[str] = "model"
 
-    env: str = setting(REQUIRED, "Gymnasium's id of the environment", flag="--env", metavar="ID")
     buffer: str | None = setting(
         None,
         "transitions to learn from: a replay buffer of train-sac (.safetensors) or Stable-Baselines3 (.pkl), episodes "
@@ -41,9 +41,6 @@ class ModelConfig(Settings):
         "symmetry group, one of the variants of the environment's specification; absent for the largest one",
         flag="--group",
         metavar="NAME",
-    )
-    spec: str | None = setting(
-        None, "file of a specification, written by derive-spec, for a robot of your own", flag="--spec", metavar="FILE"
     )
 
     n_chunks: int = setting(5000, "chunks to learn from; fewer if the buffer holds fewer", at_least=1)
@@ -76,22 +73,6 @@ class ModelConfig(Settings):
     )
     device: str = setting(
         "auto", "device of the model: auto, cpu, cuda, cuda:1, ...", flag="--device", metavar="DEVICE"
-    )
-    num_threads: int = setting(1, "threads of torch on the CPU", at_least=1, flag="--num-threads")
-    strict_float32: bool = setting(
-        False, "never choose a faster library for products of matrices by measuring", flag="--strict-float32"
-    )
-    log_folder: str = setting(
-        "logs",
-        "folder of all runs; a run gets {algo}/{env}_{number} in it",
-        flag=("-f", "--log-folder"),
-        metavar="FOLDER",
-    )
-    tensorboard_log: str | None = setting(
-        None,
-        "folder for TensorBoard, 'off' for none; by default the folder of the run",
-        flag=("-tb", "--tensorboard-log"),
-        metavar="FOLDER",
     )
     save_freq: int = setting(25, "epochs between two checkpoints", at_least=1, flag="--save-freq")
 

@@ -7,7 +7,7 @@ members predict and not the best of them, and the length of rollouts may follow 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.model_based.transitions import Imagined, Transitions, mixed
 from rpp_rl.model_based.world import World
 from rpp_rl.sac import RPPSAC
+from rpp_rl.sac.config import MODEL_SETTINGS, ModelSettings
 from rpp_rl.symmetry import trivial, trivial_group
 
 FIRST_TRAINING = 8
@@ -40,26 +41,14 @@ class ModelBasedRPPSAC(RPPSAC):
         reward: The environment's reward from observation, action and next observation, batched; it is learned where
             there is none, or where it disagrees with the environment.
         terminated: Likewise whether an observation ends the task.
-        model_ensemble: Number of models.
-        model_net_arch: Widths of their hidden layers.
-        model_learning_rate: Step size of their optimiser.
-        model_train_freq: Steps of the environments from one training of the model to the next.
-        model_updates: Updates of each training; of the first one eight times as many.
-        n_rollouts: Rollouts that begin after each training.
-        rollout_length: Their steps; ``(from, to, shortest, longest)`` grows linearly between these numbers of
-            environment steps; ``"auto"`` takes as many steps as the model predicts with an error of less than
-            ``rollout_error``, measured on the newest real steps before it learns from them.
-        rollout_error: That error, in units of the spread of the states.
-        max_rollout_length: The most steps of ``"auto"``.
-        real_ratio: Share of real steps in a batch.
-        model_retain: Rounds of rollouts that are kept.
-        kwargs: Those of `RPPSAC`.
+        kwargs: Those of `ModelSettings`, which says what they are, and of `RPPSAC`.
 
     Raises:
         ValueError: If a setting is out of its range, or rewards or observations are normalised by ``VecNormalize``.
     """
 
     world: World | None = None
+    _models: dict[str, Any]
 
     def __init__(
         self,
@@ -68,35 +57,21 @@ class ModelBasedRPPSAC(RPPSAC):
         *,
         reward: RewardFunction | None = None,
         terminated: TerminationFunction | None = None,
-        model_ensemble: int = 5,
-        model_net_arch: tuple[int, ...] = (256, 256),
-        model_learning_rate: float = 1e-3,
-        model_train_freq: int = 250,
-        model_updates: int = 250,
-        n_rollouts: int = 25_000,
-        rollout_length: int | tuple[int, ...] | Literal["auto"] = "auto",
-        rollout_error: float = 0.3,
-        max_rollout_length: int = 10,
-        real_ratio: float = 0.05,
-        model_retain: int = 4,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        if isinstance(rollout_length, tuple | list) and len(rollout_length) != 4:
-            raise ValueError(f"rollout_length: expected (from, to, shortest, longest), got {list(rollout_length)}")
-        if not 0 <= real_ratio <= 1 or n_rollouts < model_ensemble:
-            raise ValueError(
-                f"expected real_ratio from 0 to 1 and at least one rollout per model, got {real_ratio}, {n_rollouts} "
-                f"rollouts and {model_ensemble} models"
-            )
+        self._models = ModelSettings(**{name: kwargs.pop(name) for name in MODEL_SETTINGS if name in kwargs}).to_dict()
         self.reward, self.terminated = reward, terminated
-        self.model_ensemble, self.model_net_arch = model_ensemble, tuple(model_net_arch)
-        self.model_learning_rate, self.model_train_freq = model_learning_rate, model_train_freq
-        self.model_updates, self.n_rollouts = model_updates, n_rollouts
-        self.rollout_length, self.rollout_error = rollout_length, rollout_error
-        self.max_rollout_length, self.real_ratio, self.model_retain = max_rollout_length, real_ratio, model_retain
         self.model_trained_at: int | None = None
-        self._imagined = Imagined(model_retain)
         super().__init__(policy, env, **kwargs)
+
+    @property
+    def models(self) -> ModelSettings:
+        """What its models are, and how they are used."""
+        return ModelSettings(**self._models)
+
+    @models.setter
+    def models(self, settings: ModelSettings) -> None:
+        self._models = settings.to_dict()
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Train the model and roll it out if it is time to, and update the agent.
@@ -110,7 +85,7 @@ class ModelBasedRPPSAC(RPPSAC):
         if buffer.size() == 0:
             raise ValueError("updates need transitions, and the replay buffer is empty: step the environment first")
         last = self.model_trained_at
-        if last is None or self.num_timesteps - last >= self.model_train_freq:
+        if last is None or self.num_timesteps - last >= self.models.model_train_freq:
             self._train_model(buffer, self.num_timesteps - (last or 0), batch_size)
             self.model_trained_at = self.num_timesteps
         super().train(gradient_steps, batch_size)
@@ -120,8 +95,8 @@ class ModelBasedRPPSAC(RPPSAC):
         is_first = not world.is_trained
         errors, covered = (np.full(1, np.nan), np.nan) if is_first else self._validate(world, buffer, n_new)
         length = self._length(errors)
-        loss = world.learn(buffer, self.model_updates * (FIRST_TRAINING if is_first else 1), batch_size)
-        rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=self.n_rollouts)  # noqa: NPY002
+        loss = world.learn(buffer, self.models.model_updates * (FIRST_TRAINING if is_first else 1), batch_size)
+        rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=self.models.n_rollouts)  # noqa: NPY002
         starts = buffer.observations.reshape(-1, *buffer.observations.shape[2:])[rows].astype(np.float32)
         imagined, lost = world.imagine(self._act, starts, length)
         if len(imagined.rewards):
@@ -147,9 +122,9 @@ class ModelBasedRPPSAC(RPPSAC):
                 self.policy.symmetry or _plain_spec(n_obs[0], n_actions[0]),
                 self.action_space,
                 mode="mlp" if self.policy.symmetry is None else self.policy.mode,
-                widths=self.model_net_arch,
-                ensemble=self.model_ensemble,
-                learning_rate=self.model_learning_rate,
+                widths=self.models.model_net_arch,
+                ensemble=self.models.model_ensemble,
+                learning_rate=self.models.model_learning_rate,
                 reward=self.reward,
                 terminated=self.terminated,
                 device=self.device,
@@ -160,7 +135,7 @@ class ModelBasedRPPSAC(RPPSAC):
         """Errors by number of steps, and coverage, on the newest steps, from which the model has not learned yet."""
         n = min(-(-n_new // buffer.n_envs), buffer.size())
         rows = np.arange(buffer.pos - n, buffer.pos) % buffer.buffer_size
-        length = min(self.max_rollout_length, n)
+        length = min(self.models.max_rollout_length, n)
 
         def pieces(array: np.ndarray) -> np.ndarray:
             """Those of equal length, of all environments, shape ``(pieces, length, ...)``."""
@@ -174,12 +149,13 @@ class ModelBasedRPPSAC(RPPSAC):
 
     def _length(self, errors: np.ndarray) -> int:
         """The number of steps of the next rollouts."""
-        if isinstance(self.rollout_length, int):
-            return self.rollout_length
-        if isinstance(self.rollout_length, tuple | list):
-            start, end, shortest, longest = self.rollout_length
+        length = self.models.rollout_length
+        if isinstance(length, int):
+            return length
+        if isinstance(length, tuple):
+            start, end, shortest, longest = length
             return int(np.interp(self.num_timesteps, [start, end], [shortest, longest]))
-        is_good = errors <= self.rollout_error
+        is_good = errors <= self.models.rollout_error
         return max(1, int(np.logical_and.accumulate(is_good).sum()))
 
     @torch.no_grad()
@@ -190,7 +166,7 @@ class ModelBasedRPPSAC(RPPSAC):
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:
         assert self.replay_buffer is not None
-        n_real = round(self.real_ratio * batch_size) if len(self._imagined) else batch_size
+        n_real = round(self.models.real_ratio * batch_size) if len(self._imagined) else batch_size
         real = self.replay_buffer.sample(n_real, env=self._vec_normalize_env)
         if n_real < batch_size:
             real = mixed(real, self._imagined.sample(batch_size - n_real, self.device))
@@ -200,6 +176,10 @@ class ModelBasedRPPSAC(RPPSAC):
         """None: a captured update draws from the replay buffer alone."""
 
     def _setup_model(self) -> None:
+        # Agents that were saved before held each setting by itself.
+        own = {name: vars(self).pop(name) for name in MODEL_SETTINGS if name in vars(self)}
+        self._models = {**self._models, **own}
+        self._imagined = Imagined(self.models.model_retain)
         super()._setup_model()
         if self._vec_normalize_env is not None:
             raise ValueError("imagined steps are not normalised as VecNormalize does: train without it")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rpp_rl.settings import REQUIRED, Settings, merged_settings, setting
+from rpp_rl.common_settings import CommonSettings
+from rpp_rl.settings import Settings, merged_settings, setting
 
 METHODS = {"rpp": "rpp_sac", "emlp": "emlp_sac", "mlp": "sac"}
 
@@ -117,7 +118,7 @@ class AgentSettings(Settings):
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
-    """The models that a model-based agent learns and learns from: arguments of `ModelBasedRPPSAC`, which says more.
+    """The models that a model-based agent learns and learns from: arguments of `ModelBasedRPPSAC`.
 
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
@@ -140,54 +141,45 @@ class ModelSettings(Settings):
     real_ratio: float = setting(0.05, "share of real steps in a batch", at_least=0, at_most=1)
     model_retain: int = setting(4, "rounds of rollouts that are kept", at_least=1)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.rollout_length, tuple) and len(self.rollout_length) != 4:
+            raise ValueError(f"rollout_length: expected [from, to, shortest, longest], got {list(self.rollout_length)}")
+        if self.n_rollouts < self.model_ensemble:
+            raise ValueError(
+                f"n_rollouts: expected at least one for each of the {self.model_ensemble} models, got {self.n_rollouts}"
+            )
+
     def model_kwargs(self) -> dict[str, Any]:
         """Plain values, as arguments of `rpp_rl.model_based.ModelBasedRPPSAC`."""
         return _of_kind(self, ModelSettings)
 
 
+MODEL_SETTINGS = tuple(field.name for field in dataclasses.fields(ModelSettings))
+"""The names of `ModelSettings`."""
+
+
 @dataclass(frozen=True)
-class RunSettings(Settings):
+class RunSettings(CommonSettings):
     """What an agent learns in, how long, and what is recorded of it.
 
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
 
-    env: str = setting(REQUIRED, "Gymnasium's id of the environment", flag="--env", metavar="ID")
     group: str | None = setting(
         None, "symmetry group, one of the variants of the environment's specification", flag="--group", metavar="NAME"
-    )
-    spec: str | None = setting(
-        None, "file of a specification, written by derive-spec, for a robot of your own", flag="--spec", metavar="FILE"
     )
     env_kwargs: dict[str, object] = setting(  # noqa: RUF009
         {}, "arguments of the environment", flag="--env-kwargs", metavar="KEY:VALUE"
     )
 
     n_timesteps: int = setting(1_000_000, "environment steps in total", at_least=1, flag=("-n", "--n-timesteps"))
-    num_threads: int = setting(
-        1, "threads of torch on the CPU; small networks gain nothing from more", at_least=1, flag="--num-threads"
-    )
-    strict_float32: bool = setting(
-        False, "never choose a faster library for products of matrices by measuring", flag="--strict-float32"
-    )
     n_envs: int = setting(1, "environments that are stepped side by side", at_least=1, flag="--num-envs")
     vec_env: Literal["dummy", "subproc"] = setting(
         "subproc", "step several environments here, or in one process each", flag="--vec-env"
     )
 
-    log_folder: str = setting(
-        "logs",
-        "folder of all runs; a run gets {algo}/{env}_{number} in it",
-        flag=("-f", "--log-folder"),
-        metavar="FOLDER",
-    )
-    tensorboard_log: str | None = setting(
-        None,
-        "folder for TensorBoard, 'off' for none; by default the folder of the run",
-        flag=("-tb", "--tensorboard-log"),
-        metavar="FOLDER",
-    )
     eval_freq: int = setting(10_000, "evaluate every so many steps", at_least=1, flag="--eval-freq")
     eval_episodes: int = setting(
         10, "episodes per evaluation, with the deterministic policy", at_least=1, flag="--eval-episodes"

@@ -12,11 +12,10 @@ from stable_baselines3 import SAC
 
 from rpp_rl.cli import run_experiment, train_sac
 from rpp_rl.experiments.plan import PlanError, read_plan
-from rpp_rl.model_based import ModelBasedRPPSAC
 from rpp_rl.runs.environments import make_vec_env, specification
 from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac import RPPSAC
-from rpp_rl.sac.config import AgentSettings, ModelSettings, NetworkSettings, RunSettings, SACConfig, sac_config
+from rpp_rl.sac.config import AgentSettings, NetworkSettings, RunSettings, SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 from rpp_rl.shipped_configs import config_file
 
@@ -61,9 +60,6 @@ def test_the_defaults_are_those_of_the_library():
     assert len(shared) >= 10
     assert {name: own[name] for name in shared} == {name: defaults[name] for name in shared}
     assert own.keys() <= {*defaults, *inspect.signature(SAC.__init__).parameters}, "all are arguments of the agent"
-    models = ModelSettings().model_kwargs()
-    parameters = inspect.signature(ModelBasedRPPSAC.__init__).parameters
-    assert {name: parameters[name].default for name in models} == models | {"model_net_arch": (256, 256)}
 
 
 def test_every_setting_of_the_networks_reaches_them():

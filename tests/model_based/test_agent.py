@@ -1,5 +1,7 @@
 """Agents that learn from imagined steps: what their batches hold, how long they imagine, and that they learn."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def agent():
 def test_batches_are_mixed_as_asked(agent):
     real = {row.tobytes() for row in agent.replay_buffer.observations[: agent.replay_buffer.size(), 0]}
     for ratio, expected in ((0.0, 0), (0.05, 2), (0.5, 20), (1.0, 40)):
-        agent.real_ratio = ratio
+        agent.models = replace(agent.models, real_ratio=ratio)
         imagined = {row.tobytes() for part in agent._imagined.rounds for row in part.observations}
         batch = agent._sample(40)
         rows = [row.tobytes() for row in batch.next_observations.numpy()]
@@ -58,21 +60,21 @@ def test_the_model_is_trained_on_its_schedule(monkeypatch):
 
 
 def test_old_rounds_are_forgotten(agent):
-    assert len(agent._imagined.rounds) <= agent.model_retain
+    assert len(agent._imagined.rounds) <= agent.models.model_retain
     few = make_agent(model_retain=1)
     few.learn(95)
-    assert len(few._imagined) <= 50 * few.max_rollout_length
+    assert len(few._imagined) <= 50 * few.models.max_rollout_length
     assert len(few._imagined.rounds) == 1
 
 
 def test_the_length_of_rollouts(agent):
-    agent.max_rollout_length, agent.rollout_error = 5, 0.3
+    agent.models = replace(agent.models, max_rollout_length=5, rollout_error=0.3)
     assert agent._length(np.array([np.nan])) == 1
     assert agent._length(np.array([0.5, 0.1, 0.1])) == 1
     assert agent._length(np.array([0.1, 0.2, 0.29, 0.31, 0.2])) == 3
-    agent.rollout_length = 7
+    agent.models = replace(agent.models, rollout_length=7)
     assert agent._length(np.array([0.5])) == 7
-    agent.rollout_length = [60, 100, 1, 5]
+    agent.models = replace(agent.models, rollout_length=(60, 100, 1, 5))
     agent.num_timesteps = 80
     assert agent._length(np.array([0.5])) == 3
 
@@ -88,7 +90,7 @@ def test_validation_is_about_the_newest_steps(agent):
             seen.append((obs, next_obs, is_running))
             return np.zeros(1), 0.8
 
-    agent.max_rollout_length = 10
+    agent.models = replace(agent.models, max_rollout_length=10)
     agent._validate(Spy(), agent.replay_buffer, 40)
     obs, next_obs, is_running = seen[0]
     assert obs.shape == (4, 10, 3)
@@ -120,14 +122,24 @@ def test_an_agent_is_saved_and_loaded_as_any_other(agent, tmp_path):
         np.testing.assert_array_equal(
             loaded.predict(obs, deterministic=True)[0], agent.predict(obs, deterministic=True)[0]
         )
+    assert loaded.models == agent.models
+
+
+def test_agents_saved_before_keep_their_settings(agent, tmp_path):
+    """They held each setting by itself."""
+    old = make_agent()
+    old.__dict__.update(model_updates=3, model_net_arch=(8, 8), rollout_length="auto")
+    old.save(tmp_path / "agent.zip")
+    loaded = ModelBasedRPPSAC.load(tmp_path / "agent.zip").models
+    assert loaded == replace(old.models, model_updates=3, model_net_arch=(8, 8))
 
 
 def test_mistakes_are_said():
     with pytest.raises(ValueError, match="the replay buffer is empty"):
         make_agent().train(1)
-    with pytest.raises(ValueError, match=r"rollout_length: expected \(from, to, shortest, longest\), got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"rollout_length: expected \[from, to, shortest, longest\], got \[1, 2\]"):
         make_agent(rollout_length=(1, 2))
-    with pytest.raises(ValueError, match="at least one rollout per model"):
+    with pytest.raises(ValueError, match="at least one for each of the 2 models, got 1"):
         make_agent(n_rollouts=1)
     with pytest.raises(ValueError, match="train without it"):
         make_agent(VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")])))
