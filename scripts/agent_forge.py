@@ -16,7 +16,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from agent_payloads import MANY_BYTES, ODD, Payload, places, zipped
 
 import envs_reps
 from rpp_rl.agents import load_agent, save_agent
@@ -26,6 +25,7 @@ from rpp_rl.io.tensor_file import read_weights, write_weights
 from rpp_rl.nn import Mode
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import SACConfig
+from scripts.agent_payloads import MANY_BYTES, ODD, Payload, places, zipped
 
 MODES: Mapping[str, Mode] = {"Walker2d-v5": "rpp", "Swimmer-v5": "emlp", "Hopper-v5": "mlp"}
 """The good agents."""

@@ -21,7 +21,6 @@ import gymnasium as gym
 import numpy as np
 import onnxruntime
 import torch
-from measuring import processor
 from stable_baselines3 import SAC
 from torch import nn
 
@@ -30,6 +29,7 @@ from rpp_rl.agents import TrainedAgent, load_agent
 from rpp_rl.agents.acting_network import acting_network
 from rpp_rl.agents.export import onnx_bytes
 from rpp_rl.sac import RPPSACPolicy
+from scripts.measuring import processor
 
 
 def fresh_agent(env: gym.Env, mode: str, net_arch: list[int]) -> TrainedAgent:

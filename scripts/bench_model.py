@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import in_turns, machine, milliseconds, print_table, set_threads
 
 import envs_reps
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.training import Trainer
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.envs import EnvSpec
+from scripts.measuring import in_turns, machine, milliseconds, print_table, set_threads
 
 KINDS = ("mlp", "emlp", "rpp")
 CHUNK_LENGTH, TEST_LENGTH, N_TEST, N_EPOCHS = 10, 100, 50, 500

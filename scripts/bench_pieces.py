@@ -20,7 +20,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from measuring import add_update_flags, fill, in_turns, machine, milliseconds, print_table, set_threads
 from stable_baselines3.common.logger import configure
 from torch import Tensor, nn
 
@@ -33,6 +32,7 @@ from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac import RPPSAC, OverlappedRPPSAC
 from rpp_rl.sac.config import sac_config
 from rpp_rl.shipped_configs import config_file
+from scripts.measuring import add_update_flags, fill, in_turns, machine, milliseconds, print_table, set_threads
 
 N_ENVS = 2
 """Environments side by side where overlap is measured."""

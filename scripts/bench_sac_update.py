@@ -15,7 +15,7 @@ import json
 import time
 from typing import Any
 
-from measuring import (
+from scripts.measuring import (
     KINDS,
     add_update_flags,
     available,

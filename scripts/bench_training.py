@@ -21,9 +21,8 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
-from measuring import KINDS, OURS, available, machine, make_agent, print_table, set_threads
-
 from rpp_rl.runs.environments import make_vec_env
+from scripts.measuring import KINDS, OURS, available, machine, make_agent, print_table, set_threads
 
 WARM_UP = 200
 """Random steps, and steps with updates, before the clock starts: what is compiled is compiled then."""

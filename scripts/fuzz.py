@@ -27,9 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from agent_forge import Case
-from fuzz_readers import Reader, make_readers
-from fuzz_watch import Watch
+
+from scripts.agent_forge import Case
+from scripts.fuzz_readers import Reader, make_readers
+from scripts.fuzz_watch import Watch
 
 MEMORY = 2**30
 """Address space that reading may take on top of what the process has, in bytes."""

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from agent_forge import Case, Forge
-from fuzz_changes import changed_bytes, changed_header, changed_npz, changed_value, changed_yaml
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
@@ -35,6 +33,8 @@ from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
+from scripts.agent_forge import Case, Forge
+from scripts.fuzz_changes import changed_bytes, changed_header, changed_npz, changed_value, changed_yaml
 
 Change = Callable[[bytes, np.random.Generator], bytes]
 

@@ -32,9 +32,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from soak_checks import different, everything, losses, run_of
-from soak_disk import enter_namespace, make_disk, mend, unmount
-from soak_process import ACTED, ACTS, PLACES, UNLOCKED, Plan, send, start, wait_for
+
+from scripts.soak_checks import different, everything, losses, run_of
+from scripts.soak_disk import enter_namespace, make_disk, mend, unmount
+from scripts.soak_process import ACTED, ACTS, PLACES, UNLOCKED, Plan, send, start, wait_for
 
 CAPACITY = 100
 ENVIRONMENTS = (

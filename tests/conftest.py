@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+from tests.kit.tolerances import EQUAL
 
 settings.register_profile("deterministic", deadline=None, derandomize=True)
 settings.load_profile("deterministic")
@@ -25,7 +25,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(params=TOLERANCE, ids=lambda dtype: str(dtype).removeprefix("torch."))
+@pytest.fixture(params=EQUAL, ids=lambda dtype: str(dtype).removeprefix("torch."))
 def dtype(request):
     """Runs the test in float32 and in float64, as torch's default dtype."""
     before = torch.get_default_dtype()
@@ -37,7 +37,7 @@ def dtype(request):
 @pytest.fixture
 def tolerance(dtype):
     """How far two equal numbers may lie apart in the test's precision; the group itself acts in float64."""
-    return TOLERANCE[dtype]
+    return EQUAL[dtype]
 
 
 @pytest.fixture

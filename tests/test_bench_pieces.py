@@ -2,13 +2,14 @@
 
 import argparse
 
-import bench_pieces
 import numpy as np
 import pytest
 import torch
-from bench_pieces import ALL, CHANGES, VARIANTS, make_agent, variant
-from measuring import fill
 from torch.nn.utils import parameters_to_vector
+
+from scripts import bench_pieces
+from scripts.bench_pieces import ALL, CHANGES, VARIANTS, make_agent, variant
+from scripts.measuring import fill
 
 pytestmark = [
     pytest.mark.mujoco,

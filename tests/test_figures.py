@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from make_figures import FIGURES, MEASUREMENTS, make
+from scripts.make_figures import FIGURES, MEASUREMENTS, make
 
 IMAGES = {".png", ".svg", ".jpg"}
 

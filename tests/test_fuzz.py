@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_forge import Case
-from agent_payloads import Payload
-from fuzz import forked_batch, fuzz, judge
-from fuzz_readers import Reader
-from fuzz_watch import Watch
+
+from scripts.agent_forge import Case
+from scripts.agent_payloads import Payload
+from scripts.fuzz import forked_batch, fuzz, judge
+from scripts.fuzz_readers import Reader
+from scripts.fuzz_watch import Watch
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
-import measuring
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from scripts import measuring
 
 
 def network(*sizes):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from agent_samples import untrained, visited
 
 import rpp_rl
 from rpp_rl.agents import AgentError, TrainedAgent, load_agent, save_agent
 from rpp_rl.agents.agent_record import KIND, VERSION
 from rpp_rl.io.tensor_file import read_document, read_weights, write_weights
+from tests.kit.agents import untrained, visited
 
 pytestmark = pytest.mark.mujoco
 

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from agent_samples import untrained, visited
 from gymnasium.spaces import Box
 
 import envs_reps
@@ -16,8 +15,9 @@ from rpp_rl.agents.export import SUFFIXES, export_agent
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.sac import RPPSACPolicy
 from rpp_rl.symmetry import cyclic, matrix_rep, sign, trivial
+from tests.kit.agents import untrained, visited
+from tests.kit.tolerances import EXPORTED
 
-TOLERANCE = 1e-5
 ROBOTS = ("Ant-v4", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "Swimmer-v5", "Walker2d-v5")
 
 pytestmark = pytest.mark.mujoco
@@ -41,7 +41,7 @@ def exported(agent, path, format):
         for module in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(module, reason=f"{module} is not installed: pip install 'rpp_rl[onnx]'")
     path = path / f"agent{SUFFIXES[format]}"
-    assert export_agent(agent, path, format) < TOLERANCE
+    assert export_agent(agent, path, format) < EXPORTED
     return path
 
 
@@ -57,9 +57,9 @@ def test_a_file_acts_like_its_agent(env_id, mode, format, tmp_path):
     path = exported(agent, tmp_path, format)
     for batch in (obs, obs[:1], obs[-3:]):
         expected = agent.policy.predict(batch, deterministic=True)[0]
-        np.testing.assert_allclose(RUN[format](path, batch), expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(RUN[format](path, batch), expected, rtol=0, atol=EXPORTED)
     single = agent.policy.predict(obs[5], deterministic=True)[0]
-    np.testing.assert_allclose(RUN[format](path, obs[5][None])[0], single, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(RUN[format](path, obs[5][None])[0], single, rtol=0, atol=EXPORTED)
 
 
 GROUPS = [(env_id, group) for env_id in ROBOTS for group in envs_reps.variants(env_id)]
@@ -74,8 +74,8 @@ def test_the_chain_of_plain_modules_acts_like_the_policy(env_id, group, mode):
     expected, _ = agent.policy.predict(obs, deterministic=True)
     actions, exact = network(torch.as_tensor(obs).float()).numpy(), network.double()(torch.as_tensor(obs)).numpy()
     # Where observations are large the policy itself rounds by more than the tolerance.
-    tolerance = max(TOLERANCE, 2 * float(np.abs(expected - exact).max()))
-    assert tolerance < 10 * TOLERANCE
+    tolerance = max(EXPORTED, 2 * float(np.abs(expected - exact).max()))
+    assert tolerance < 10 * EXPORTED
     np.testing.assert_allclose(actions, exact, rtol=0, atol=tolerance)
 
 
@@ -95,7 +95,7 @@ def test_every_part_of_a_network_is_exported(policy_kwargs, format, tmp_path):
     agent, obs = untrained("Ant-v4", **policy_kwargs), visited("Ant-v4")
     path = exported(agent, tmp_path, format)
     expected, _ = agent.policy.predict(obs, deterministic=True)
-    np.testing.assert_allclose(RUN[format](path, obs), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(RUN[format](path, obs), expected, rtol=0, atol=EXPORTED)
 
 
 def test_lengths_of_quaternions_do_not_matter():
@@ -106,7 +106,7 @@ def test_lengths_of_quaternions_do_not_matter():
     obs[:, 1:5] *= lengths
     expected, _ = agent.policy.predict(obs, deterministic=True)
     np.testing.assert_allclose(
-        acting_network(agent.policy)(torch.as_tensor(obs).float()), expected, rtol=0, atol=TOLERANCE
+        acting_network(agent.policy)(torch.as_tensor(obs).float()), expected, rtol=0, atol=EXPORTED
     )
 
 
@@ -124,7 +124,7 @@ def test_several_quaternions_are_normalised_one_by_one(rng):
     expected, _ = policy.predict(obs, deterministic=True)
     assert expected.std() > 0.01
     actions = acting_network(policy)(torch.as_tensor(obs).float())
-    np.testing.assert_allclose(actions, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=EXPORTED)
 
 
 def test_without_a_quaternion_nothing_is_left_of_the_change_of_coordinates():
@@ -159,7 +159,7 @@ p, x = pathlib.Path({str(path)!r}), numpy.load({str(tmp_path / "obs.npy")!r})
 print(json.dumps(a.tolist()))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-    np.testing.assert_allclose(json.loads(out), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(json.loads(out), expected, rtol=0, atol=EXPORTED)
     assert b"acting.py" not in path.read_bytes()
 
 

@@ -6,11 +6,9 @@ import pickle
 import subprocess
 import sys
 
-import hub_stub
 import numpy as np
 import pytest
 import yaml
-from agent_samples import untrained, visited
 
 import rpp_rl
 from rpp_rl.agents import AgentError, save_agent
@@ -20,6 +18,8 @@ from rpp_rl.cli.evaluate_agent import main as evaluate
 from rpp_rl.cli.push_agent import main
 from rpp_rl.io.extras import MissingExtraError
 from rpp_rl.sac import RPPSAC
+from tests.kit import hub_stub
+from tests.kit.agents import untrained, visited
 
 pytestmark = pytest.mark.mujoco
 

@@ -13,13 +13,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from agent_samples import untrained, visited
 from stable_baselines3 import PPO, SAC
 
 import envs_reps
 import rpp_rl
 from rpp_rl.agents import AgentError, load_agent, registry, save_agent
 from rpp_rl.sac import RPPSAC
+from tests.kit.agents import untrained, visited
 
 pytestmark = pytest.mark.mujoco
 

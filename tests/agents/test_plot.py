@@ -5,7 +5,6 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
-from agent_samples import untrained
 from PIL import Image
 
 import envs_reps
@@ -13,6 +12,7 @@ from rpp_rl.agents.gait import asymmetries, limbs
 from rpp_rl.cli.plot_agent import main
 from rpp_rl.envs import EnvSpec, Layout
 from rpp_rl.io.extras import MissingExtraError
+from tests.kit.agents import untrained
 
 PERIOD = 40
 

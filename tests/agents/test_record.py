@@ -5,13 +5,13 @@ import subprocess
 import gymnasium as gym
 import numpy as np
 import pytest
-from agent_samples import untrained
 from PIL import Image
 
 from rpp_rl.agents import record
 from rpp_rl.agents.record import RenderError, choose_renderer, record_agent
 from rpp_rl.cli.record_agent import main
 from rpp_rl.io.extras import MissingExtraError
+from tests.kit.agents import untrained
 
 pytestmark = pytest.mark.mujoco
 

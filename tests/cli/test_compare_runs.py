@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from run_samples import make_run
 
 from rpp_rl.cli.compare_runs import main
 from rpp_rl.experiments.curves import EQUIVARIANCE, read_csv
+from tests.kit.runs import make_run
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from agent_payloads import Payload
 from stable_baselines3 import SAC
 
 from rpp_rl.cli.errors import command
@@ -22,6 +21,7 @@ from rpp_rl.io.replay_file import read_replay, write_replay
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.checkpoint import load_agent
 from rpp_rl.sac import RPPSAC
+from scripts.agent_payloads import Payload
 
 
 class Failing(gym.Env):

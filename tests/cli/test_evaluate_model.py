@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from toy_models import POINTS, constant
 
 from rpp_rl.cli.evaluate_model import main as evaluate_model
 from rpp_rl.dynamics import Episodes, TransitionModel, load_model, read_episodes, save_model, write_episodes

@@ -4,13 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import PendulumEnv
-from soak_checks import different, everything, run_of
 
 from rpp_rl.cli.train_sac import main
 from rpp_rl.io.plain_tree import pack
 from rpp_rl.runs import callbacks
 from rpp_rl.runs.checkpoint import read_checkpoint
 from rpp_rl.sac import RPPSAC
+from scripts.soak_checks import different, everything, run_of
 
 
 class Died(BaseException):

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from experiment_samples import TINY, write_plan
 
 from rpp_rl.cli import run_experiment
 from rpp_rl.cli.run_experiment import main
 from rpp_rl.experiments.plan import read_plan
 from rpp_rl.experiments.scheduling import members_of
+from tests.kit.experiments import TINY, write_plan
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-import soak
-from soak_checks import losses
-from soak_process import ACTS, PLACES, Plan
+
+from scripts import soak
+from scripts.soak_checks import losses
+from scripts.soak_process import ACTS, PLACES, Plan
 
 pytestmark = pytest.mark.mujoco
 SCRIPT = Path(soak.__file__)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from fuzz_robots import CHANGES, MATTERS, Case, Original, case, cases
+
+from scripts.fuzz_robots import CHANGES, MATTERS, Case, Original, case, cases
 
 pytestmark = pytest.mark.mujoco
 

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from toy_models import POINTS, KnownModel, constant
 
 import envs_reps
 from envs_reps.tasks import STATE_SIZES
@@ -18,6 +17,7 @@ from rpp_rl.dynamics.evaluation import equivariance_errors, evaluate, real_and_p
 from rpp_rl.dynamics.metrics import diverged, honest_error, relative_errors, release_error, rms_errors, smoothed
 from rpp_rl.dynamics.plots import trajectory_figure
 from rpp_rl.envs import from_rep, to_rep
+from tests.kit.toy_models import POINTS, KnownModel, constant
 
 
 def series(*numbers):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from toy_models import ACTIONS, POINTS, STILL, KnownModel, distance_to_one, make_env, never, push
 
 import envs_reps
 from envs_reps.tasks import task
@@ -14,6 +13,7 @@ from rpp_rl.dynamics.evaluation import roll_out
 from rpp_rl.dynamics.model_env import ModelEnv
 from rpp_rl.envs import from_rep, to_rep
 from rpp_rl.envs.simulator import make
+from tests.kit.toy_models import ACTIONS, POINTS, STILL, KnownModel, distance_to_one, make_env, never, push
 
 
 def no_reward(obs, action, next_obs):

@@ -7,10 +7,10 @@ from gymnasium.error import ResetNeeded
 from stable_baselines3 import SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
-from toy_models import POINTS, make_env
 
 from rpp_rl import RPPSAC
 from rpp_rl.dynamics import ModelVecEnv
+from tests.kit.toy_models import POINTS, make_env
 
 FORCES = np.zeros((3, 2))
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from toy_models import make_env
 
 from rpp_rl.dynamics.planning import Planner, returns
+from tests.kit.toy_models import make_env
 
 
 def test_returns_stop_at_the_end(rng):

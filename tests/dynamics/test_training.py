@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from toy_models import POINTS
 
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.model_file import read_model, save_model
 from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer, rollout_loss
 from rpp_rl.dynamics.trajectories import Trajectories
 from rpp_rl.nn import Prior, RPPLinear, pathways
+from tests.kit.toy_models import POINTS
 
 
 def springs(n, time, rng, stiffness=(3.0, 3.0), action_scale=1.0):

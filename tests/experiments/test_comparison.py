@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_samples import STEPS, make_job, make_run, make_zoo_run
 
 from rpp_rl.experiments.comparison import Question, compare, overall, summary
 from rpp_rl.experiments.curves import EQUIVARIANCE, RETURN, Curve, Run
 from rpp_rl.experiments.grouping import group_runs
 from rpp_rl.experiments.reading import read_all
 from rpp_rl.experiments.report import differences, overall_table, table, to_dict
+from tests.kit.runs import STEPS, make_job, make_run, make_zoo_run
 
 
 def arms_below(path):

@@ -5,10 +5,10 @@ import json
 import time
 
 import pytest
-from experiment_samples import done, kill_process_of, start_driver, wait_for, working, write_plan
 
 from rpp_rl.experiments.job_folder import JobFolder
 from rpp_rl.experiments.reading import read_all
+from tests.kit.experiments import done, kill_process_of, start_driver, wait_for, working, write_plan
 
 
 def assert_complete(folder, n_jobs):

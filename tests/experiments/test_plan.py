@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from experiment_samples import write_plan
 
 from rpp_rl.experiments.plan import EarlyEnd, read_plan
 from rpp_rl.io.border import UserError
+from tests.kit.experiments import write_plan
 
 
 def test_every_combination_is_a_job_and_every_arm_gets_a_seed_before_the_next(tmp_path):

@@ -4,7 +4,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from run_samples import STEPS, make_job, make_run, make_zoo_run, write_scalars
 
 from rpp_rl.experiments.curves import (
     ACTOR_RESIDUAL,
@@ -17,6 +16,7 @@ from rpp_rl.experiments.curves import (
     write_csv,
 )
 from rpp_rl.experiments.reading import Note, read_all, read_run
+from tests.kit.runs import STEPS, make_job, make_run, make_zoo_run, write_scalars
 
 
 def test_a_run_is_read(tmp_path):

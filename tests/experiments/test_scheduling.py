@@ -4,8 +4,6 @@ import time
 
 import numpy as np
 import pytest
-from experiment_samples import TINY, FakeBackend, write_plan
-from run_samples import make_run
 
 from rpp_rl.experiments import progress, scheduling
 from rpp_rl.experiments.backend import BUSY, INTERRUPTED
@@ -13,6 +11,8 @@ from rpp_rl.experiments.job_folder import JobFolder, State
 from rpp_rl.experiments.plan import EarlyEnd, read_plan
 from rpp_rl.experiments.scheduling import Driver, condemned, members_of
 from rpp_rl.io.border import UserError
+from tests.kit.experiments import TINY, FakeBackend, write_plan
+from tests.kit.runs import make_run
 
 
 @pytest.fixture(autouse=True)

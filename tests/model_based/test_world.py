@@ -5,10 +5,10 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
-from toy_models import POINTS
 
 from rpp_rl.io.plain_tree import pack, unpack
 from rpp_rl.model_based import World
+from tests.kit.toy_models import POINTS
 
 ACTIONS = Box(np.array([-2.0, -2.0], np.float32), np.array([2.0, 2.0], np.float32))
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from rpp_rl.symmetry import Rep, equivariance_errors, parse_group
+from tests.kit.tolerances import EQUIVARIANCE
 
 FINITE = ("Z2", "Z4", "D4", "D4perm", "Z2xZ2", "S3")
 LIE = ("SO2", "O2", "SO3", "O3")
-EQUIVARIANCE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def finite_group(request):
 @pytest.fixture
 def equivariance_tolerance(dtype):
     """The relative error that rounding may leave in an equivariant network."""
-    return EQUIVARIANCE_TOLERANCE[dtype]
+    return EQUIVARIANCE[dtype]
 
 
 @pytest.fixture

@@ -4,15 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symmetry_oracles import (
-    FINITE,
-    GROUPS,
-    KNOWN,
-    null_space_projector,
-    projector,
-    reynolds_projector,
-    typed_pairs,
-)
 
 from rpp_rl.symmetry import basis as basis_module
 from rpp_rl.symmetry import (
@@ -33,6 +24,15 @@ from rpp_rl.symmetry import (
     trivial,
     trivial_group,
     vector,
+)
+from tests.kit.symmetry_oracles import (
+    FINITE,
+    GROUPS,
+    KNOWN,
+    null_space_projector,
+    projector,
+    reynolds_projector,
+    typed_pairs,
 )
 
 D4 = dihedral(4)

@@ -3,11 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from symmetry_oracles import (
-    KNOWN,
-    projector,
-    typed_pairs,
-)
 
 from rpp_rl.symmetry import basis as basis_module
 from rpp_rl.symmetry import (
@@ -23,6 +18,11 @@ from rpp_rl.symmetry import (
     sign,
     trivial,
     vector,
+)
+from tests.kit.symmetry_oracles import (
+    KNOWN,
+    projector,
+    typed_pairs,
 )
 
 D4 = dihedral(4)

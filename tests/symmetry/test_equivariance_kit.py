@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from symmetry_oracles import GROUPS, KNOWN, typed_pairs
 
 from rpp_rl.symmetry import (
     Element,
@@ -22,6 +21,7 @@ from rpp_rl.symmetry import (
     trivial,
     vector,
 )
+from tests.kit.symmetry_oracles import GROUPS, KNOWN, typed_pairs
 
 Z4, D4 = cyclic(4), dihedral(4)
 

@@ -5,7 +5,6 @@ from functools import partial, reduce
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from symmetry_oracles import GROUPS, KNOWN
 
 from rpp_rl.symmetry import (
     cyclic,
@@ -20,6 +19,7 @@ from rpp_rl.symmetry import (
     symmetric,
     trivial_group,
 )
+from tests.kit.symmetry_oracles import GROUPS, KNOWN
 
 FACTORS = st.one_of(
     st.just((trivial_group, ())),

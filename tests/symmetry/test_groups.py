@@ -5,7 +5,6 @@ from math import factorial
 
 import numpy as np
 import pytest
-from symmetry_oracles import FINITE, GROUPS, KNOWN, closure
 
 from rpp_rl.symmetry import (
     Element,
@@ -21,6 +20,7 @@ from rpp_rl.symmetry import (
     trivial_group,
 )
 from rpp_rl.symmetry.groups import element_matrix
+from tests.kit.symmetry_oracles import FINITE, GROUPS, KNOWN, closure
 
 
 def matrix(group, g):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from symmetry_oracles import character_rank, joint_closure
 
 from rpp_rl.symmetry import (
     cyclic,
@@ -20,6 +19,7 @@ from rpp_rl.symmetry import (
     trivial_group,
     vector,
 )
+from tests.kit.symmetry_oracles import character_rank, joint_closure
 
 GROUPS = [
     trivial_group(),

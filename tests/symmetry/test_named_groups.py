@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from symmetry_oracles import character_rank, closure, null_space_projector, projector
 
 from rpp_rl.symmetry import (
     assert_equivariant,
@@ -23,6 +22,7 @@ from rpp_rl.symmetry import (
     vector,
 )
 from rpp_rl.symmetry.groups import element_matrix
+from tests.kit.symmetry_oracles import character_rank, closure, null_space_projector, projector
 
 J = np.array([[0.0, 1.0], [-1.0, 0.0]])
 seeds = st.integers(0, 2**32 - 1)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from symmetry_oracles import KNOWN, character_rank
 
 from rpp_rl.symmetry import (
     Group,
@@ -19,6 +18,7 @@ from rpp_rl.symmetry import (
     vector,
 )
 from rpp_rl.symmetry import basis as basis_module
+from tests.kit.symmetry_oracles import KNOWN, character_rank
 
 NOISES = (1e-16, 1e-13, 2e-11)
 TEXTS = ("V", "V*V", "P + V", "V'")

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from symmetry_oracles import typed_pairs
 
 from rpp_rl.symmetry import (
     dihedral,
@@ -22,6 +21,7 @@ from rpp_rl.symmetry import (
     trivial_group,
     vector,
 )
+from tests.kit.symmetry_oracles import typed_pairs
 
 D4 = dihedral(4)
 LEGS = signed_permutation(D4, [[1, 0], [0, 1]], [[-1, 1], [1, -1]], name="legs")

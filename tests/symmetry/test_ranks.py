@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from symmetry_oracles import FINITE, KNOWN, character_rank, typed_pairs
 
 from rpp_rl.symmetry import (
     Group,
@@ -24,6 +23,7 @@ from rpp_rl.symmetry import (
     trivial,
     vector,
 )
+from tests.kit.symmetry_oracles import FINITE, KNOWN, character_rank, typed_pairs
 
 ROWS = json.loads((Path(__file__).parents[1] / "data" / "equivariant_ranks.json").read_text())["ranks"]
 MAX_ENTRIES = 3_000

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from scipy.linalg import block_diag
-from symmetry_oracles import GROUPS, KNOWN, closure, typed_pairs
 
 from rpp_rl.symmetry import (
     Group,
@@ -21,6 +20,7 @@ from rpp_rl.symmetry import (
     trivial_group,
     vector,
 )
+from tests.kit.symmetry_oracles import GROUPS, KNOWN, closure, typed_pairs
 
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 # Left multiplication of quaternions (w, x, y, z) by i, j, k.

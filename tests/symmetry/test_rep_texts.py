@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from symmetry_oracles import KNOWN, typed_pairs
 
 from rpp_rl.symmetry import dihedral, direct_sum, irrep, parse_rep, regular, sign, special_linear, trivial, vector
 from rpp_rl.symmetry.text import MAX_LENGTH
+from tests.kit.symmetry_oracles import KNOWN, typed_pairs
 
 D4, SL2 = dihedral(4), special_linear(2)
 R, P, V = trivial(D4), sign(D4), vector(D4)

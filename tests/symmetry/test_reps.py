@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from scipy.linalg import block_diag
-from symmetry_oracles import FINITE, GROUPS, KNOWN, typed_pairs
 
 from rpp_rl.symmetry import (
     Element,
@@ -24,6 +23,7 @@ from rpp_rl.symmetry import (
     trivial,
     vector,
 )
+from tests.kit.symmetry_oracles import FINITE, GROUPS, KNOWN, typed_pairs
 
 D4 = dihedral(4)
 R, P, V = trivial(D4), sign(D4), vector(D4)

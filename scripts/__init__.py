@@ -1,0 +1,1 @@
+"""Benchmarks and maintenance, run from a checkout: ``python scripts/NAME.py``."""
