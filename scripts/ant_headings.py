@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
-from measuring import print_table
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from rpp_rl import load_agent
+from scripts.measuring import print_table
 
 
 class Run(NamedTuple):
