@@ -27,8 +27,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import torch
-from bench_model import N_EPOCHS, make_trainer
-from measuring import fill, in_turns, machine, make_agent, milliseconds
 from torch.nn.utils import parameters_to_vector
 
 import envs_reps
@@ -37,6 +35,8 @@ from rpp_rl.dynamics import TransitionModel
 from rpp_rl.fast import CapturedUpdate, DeviceReplay
 from rpp_rl.io.atomic import replacing
 from rpp_rl.runs.environments import check_device
+from scripts.bench_model import N_EPOCHS, make_trainer
+from scripts.measuring import fill, in_turns, machine, make_agent, milliseconds
 
 ENV, GROUP = "Ant-v4", "D4"
 KINDS = ("mlp", "emlp", "rpp")

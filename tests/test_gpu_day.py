@@ -3,8 +3,9 @@
 import json
 import time
 
-import gpu_day
 import pytest
+
+from scripts import gpu_day
 
 
 def run(tmp_path, *flags):

@@ -46,6 +46,14 @@ class Portrait:
     returns: list[float]
     asymmetries: list[Asymmetry]
 
+    def __str__(self) -> str:
+        mean, std = np.mean(self.returns), np.std(self.returns)
+        images = [
+            f"gait and its image under {image.generator}: error {image.error:.2f}, {image.delay} steps later"
+            for image in self.asymmetries
+        ]
+        return "\n".join([f"return {mean:.1f} ± {std:.1f} in {len(self.returns)} episodes", *images])
+
 
 def plot_agent(
     agent: TrainedAgent,

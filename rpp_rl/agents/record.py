@@ -46,16 +46,24 @@ class Recording:
     """What was filmed.
 
     Attributes:
-        n_steps: Steps of the environment.
+        env_id: The environment.
+        n_steps: Steps of it.
         n_frames: Pictures.
         fps: Pictures per second, so that the film runs as fast as the robot.
         episode_return: Sum of the rewards in it.
     """
 
+    env_id: str
     n_steps: int
     n_frames: int
     fps: float
     episode_return: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_steps} steps of {self.env_id}, return {self.episode_return:.1f}; "
+            f"{self.n_frames} pictures, {self.fps:.3g} per second"
+        )
 
 
 def record_agent(
@@ -95,7 +103,7 @@ def record_agent(
                 n_frames += 1
             if n_steps >= seconds * rate:
                 break
-    return Recording(n_steps, n_frames, rate / stride, total)
+    return Recording("" if env.spec is None else env.spec.id, n_steps, n_frames, rate / stride, total)
 
 
 def choose_renderer() -> None:

@@ -134,6 +134,11 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         help="any setting, for example learning_rate:1e-3 net_arch:[64,64]",
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    add_progress(parser)
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """Let a command that takes long hide its bar, and say its version."""
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     parser.add_argument("--version", action="version", version=f"rpp_rl {__version__}")
 

@@ -1,24 +1,16 @@
 """``run-study``: the studies of soft equivariance outside reinforcement learning, beside the paper's numbers."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import rpp_rl
-from rpp_rl.cli.arguments import integer
+from rpp_rl.cli.arguments import add_progress, integer
 from rpp_rl.cli.errors import INTERRUPTED, command
 from rpp_rl.io.border import user_input
 from rpp_rl.io.extras import need
 from rpp_rl.studies.registry import TITLES, load_study
-from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, run_study, selected
-
-if TYPE_CHECKING:
-    import torch
-    from tqdm import tqdm
+from rpp_rl.studies.study import Results, Study, StudySettings, read_settings, selected
 
 
 @command
@@ -36,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.draw:
             settings = read_settings(folder)
         results = Results(folder, study.name, settings)
-    if not args.draw and not _trained(study, settings, results, args):
+    if not args.draw and not _is_finished(study, settings, results, args):
         jobs = study.jobs(settings)
         done = f"{len(results.done().intersection(jobs))} of {len(jobs)} jobs are in {folder}"
         print(f"interrupted; {done}: the same command continues", file=sys.stderr)
@@ -46,26 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _trained(study: Study, settings: StudySettings, results: Results, args: argparse.Namespace) -> bool:
+def _is_finished(study: Study, settings: StudySettings, results: Results, args: argparse.Namespace) -> bool:
     """Run the jobs that are missing; whether nobody interrupted."""
-    import torch
+    from rpp_rl.studies.running import device_of, finish
 
-    torch.set_num_threads(args.num_threads)
-    shown = args.progress and sys.stderr.isatty()
-    try:
-        with _bar(study, settings, results, shown=shown) as bar, user_input(FloatingPointError):
-            run_study(
-                study,
-                settings,
-                results,
-                device=_device(args.device),
-                data=args.data,
-                workers=args.workers,
-                tick=bar.update,
-            )
-    except KeyboardInterrupt:
-        return False
-    return True
+    with user_input(RuntimeError):
+        device = device_of(args.device)
+    with user_input(FloatingPointError):
+        return finish(
+            study,
+            settings,
+            results,
+            device=device,
+            data=args.data,
+            workers=args.workers,
+            num_threads=args.num_threads,
+            progress=args.progress and sys.stderr.isatty(),
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,23 +87,6 @@ def _parser() -> argparse.ArgumentParser:
         "--draw", action="store_true", help="train nothing: draw and print what the folder holds, with its settings"
     )
     parser.add_argument("--json", action="store_true", help="print rows and claims as JSON")
-    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="results (studies/NAME_VARIANT)")
-    parser.add_argument("--version", action="version", version=f"rpp_rl {rpp_rl.__version__}")
+    add_progress(parser)
     return parser
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    with user_input(RuntimeError):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
-
-
-def _bar(study: Study, settings: StudySettings, results: Results, *, shown: bool) -> tqdm:
-    from tqdm import tqdm
-
-    jobs = study.jobs(settings)
-    total = sum(study.n_epochs(job, settings) for job in jobs)
-    initial = sum(study.n_epochs(job, settings) for job in jobs if job in results.done())
-    return tqdm(total=total, initial=initial, unit="epoch", desc=study.name, dynamic_ncols=True, disable=not shown)

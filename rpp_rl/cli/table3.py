@@ -5,8 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpp_rl._version import __version__
-from rpp_rl.cli.arguments import add_flags
+from rpp_rl.cli.arguments import add_flags, add_progress
 from rpp_rl.cli.errors import command
 from rpp_rl.io.border import user_input
 from rpp_rl.runs.table3_config import Table3Config
@@ -38,6 +37,5 @@ def _parser() -> argparse.ArgumentParser:
         "made again and what was stopped goes on; processes may share the folder.",
     )
     add_flags(parser, Table3Config)
-    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
-    parser.add_argument("--version", action="version", version=f"rpp_rl {__version__}")
+    add_progress(parser)
     return parser

@@ -15,6 +15,7 @@ from rpp_rl.dynamics.evaluation import evaluate
 from rpp_rl.dynamics.model_file import MODEL_FILE, TEST_FILE
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import evaluate_model as module
+from tests.kit.toy_models import POINTS, constant
 
 
 @pytest.fixture(scope="module")

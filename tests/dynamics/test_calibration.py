@@ -5,10 +5,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
-from toy_models import KnownModel, constant
 
 from rpp_rl.dynamics import calibration
 from rpp_rl.dynamics.calibration import COVERAGES, coverage, rollout_coverage
+from tests.kit.toy_models import KnownModel, constant
 
 
 class KnownGaussian(KnownModel):
