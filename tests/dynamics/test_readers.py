@@ -50,8 +50,9 @@ def test_episodes_of_a_buffer_are_those_that_were_played(ends, jump):
     buffer, truth = recorded(ends, jump=jump, n_envs=2)
     episodes = buffer_episodes(filled(buffer), "Counter-v0")
     assert len(episodes) == 2 * len(truth)
-    for k, (states, actions) in enumerate(truth + truth):
-        env = k // len(truth)
+    for k in range(len(episodes)):
+        number, env = divmod(k, 2)  # in the order in which they began
+        states, actions = truth[number]
         np.testing.assert_array_equal(episodes.states[k][:, 0], [obs[env] for obs in states])
         np.testing.assert_allclose(episodes.actions[k][:, 0], np.multiply(actions, 0.4), atol=1e-7)
         np.testing.assert_allclose(episodes.actions[k][:, 1], 0.75)  # -0.5 of [-1, 1] in [0, 3]
