@@ -213,7 +213,7 @@ def parse_yaml(text: str) -> object:
 
 
 def read_yaml(text: str, loader: type[yaml.SafeLoader]) -> object:
-    """Read one YAML value that may come from anybody: its size is bounded, and so is what its aliases expand to.
+    """Read one untrusted YAML value: its size is bounded, and so is what its aliases expand to.
 
     Args:
         text: The text.

@@ -42,7 +42,7 @@ PLACES: dict[str, dict[str, int]] = {
     "update": {"rpp_rl.sac:RPPSAC.train": 20, "rpp_rl.sac:RPPSAC._store_transition": 20},
     "evaluation": {
         f"{RUNS}.callbacks:evaluate_policy": 1,
-        f"{RUNS}.callbacks:StopWish.check": 100,
+        f"{RUNS}.callbacks:StopRequest.check": 100,
         f"{RUNS}.callbacks:save_agent": 1,
         "rpp_rl.io.run_folder:RunFolder.save_evaluations": 1,
     },

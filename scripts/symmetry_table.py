@@ -62,7 +62,8 @@ def main() -> None:
         f"Written by `scripts/symmetry_table.py --states {args.states}` with gymnasium {gymnasium.__version__} and "
         f"mujoco {mujoco.__version__}. Errors are those of the state, relative to its change in 1 and {HORIZON} steps. "
         "Groups marked (agents) are the defaults of `train-sac`, those marked (models) suit models of the dynamics; "
-        "`paper-...` are the representations published with the paper.\n\n"
+        "`paper-...` are the representations published with the paper. Warnings and the README give the errors "
+        "that the specifications carry, from 400 states, so they differ a little.\n\n"
     )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(text + "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n")

@@ -133,7 +133,7 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         metavar="KEY:VALUE",
         help="any setting, for example learning_rate:1e-3 net_arch:[64,64]",
     )
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
     add_progress(parser)
 
 
@@ -180,11 +180,11 @@ def flags_from(args: argparse.Namespace, kind: type[Settings]) -> dict[str, obje
 def settings_from(
     args: argparse.Namespace, folder: RunFolder | None, kind: type[Kind], resumable: Collection[str]
 ) -> Kind:
-    """The settings that the flags ask for, on top of those of a file or of the run to go on with.
+    """The settings that the flags ask for, on top of those of a file or of the run to continue.
 
     Args:
         args: What the parser found.
-        folder: The run to go on with.
+        folder: The run to continue.
         kind: Which settings.
         resumable: Those of them that may differ when a run goes on.
 
@@ -197,7 +197,7 @@ def settings_from(
         fixed = sorted(flags.keys() - set(resumable)) + (["conf_file"] if args.conf_file else [])
         if fixed:
             raise UserError(
-                f"--resume goes on with the settings of the run, so {', '.join(fixed)} cannot be given with it; "
+                f"--resume keeps the settings of the run, so {', '.join(fixed)} cannot be given with it; "
                 f"only {', '.join(sorted(resumable))} can"
             )
     with user_input(ValueError):
@@ -233,7 +233,7 @@ def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
 
 
 def add_states(parser: argparse.ArgumentParser) -> None:
-    """Let a command try so many states."""
+    """Let a command take a number of states to try."""
     parser.add_argument("--states", type=integer(1), default=100, metavar="N", help="random states (default: 100)")
     add_seed(parser, "states and actions")
 

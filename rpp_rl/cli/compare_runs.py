@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--at",
         type=integer(1),
         metavar="STEPS",
-        help="compare after so many steps (default: where the shortest finished run ends)",
+        help="compare after this many steps (default: where the shortest finished run ends)",
     )
     parser.add_argument(
         "--area-from", type=integer(0), default=0, metavar="STEPS", help="area under the curve from here on"

@@ -88,5 +88,5 @@ def _one_line(message: str) -> str:
 def _describe(error: OSError) -> str:
     """What the system refused, without Python's error number."""
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    hint = "; what was saved before is intact: make room, and go on with --resume if a checkpoint was reached"
+    hint = "; what was saved before is intact: make room, and continue with --resume if a checkpoint was reached"
     return f"{name}{error.strerror or error}{hint if error.errno in FULL else ''}"

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rpp_rl.runs.train_sac import train_sac
 
     if args.resume and args.resume_agent:
-        raise UserError("--resume goes on with a run and --resume-agent with an agent: give one of them")
+        raise UserError("--resume continues a run, --resume-agent trains an agent further: give one of them")
     folder = RunFolder.open(args.resume) if args.resume else None
     source = load_agent(args.resume_agent, device="cpu") if args.resume_agent else None
     if source is None:

@@ -41,7 +41,7 @@ OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
 LISTS = ("joints", "actuators", "bodies", "geoms", "x", "y")
 RANGE = re.compile(r"(\d{1,9}):(\d{1,9})")
 MAX_NUMBERS = 100_000
-"""More numbers than an observation has; a description may come from anybody, and must not take the memory."""
+"""More numbers than an observation has; descriptions are untrusted, and must not exhaust the memory."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -62,7 +62,7 @@ class ModelConfig(CommonSettings):
 
     n_epochs: int = setting(500, "passes through the chunks", at_least=1, flag="--epochs")
     patience: int | None = setting(
-        None, "end after so many epochs without a better loss on the validation chunks; absent for never", at_least=1
+        None, "end after this many epochs without a better loss on the validation chunks; absent for never", at_least=1
     )
     seed: int | None = setting(
         None,

@@ -103,7 +103,7 @@ class CapturedUpdate:
         self.update.forget_weights()
         self.has_failed, self.replay, self.captured = True, None, {}
         warnings.warn(
-            "the update cannot be captured as a CUDA graph, training goes on without one (--no-compile, or "
+            "the update cannot be captured as a CUDA graph, training continues without one (--no-compile, or "
             f"compile=False, does not try): {str(error).splitlines()[0]}",
             stacklevel=3,
         )

@@ -46,7 +46,7 @@ class Interrupted(Exception):  # noqa: N818
     """The user asked the run to stop; raised where its state is consistent."""
 
 
-class StopWish(BaseCallback):
+class StopRequest(BaseCallback):
     """Notes Ctrl-C, SIGTERM and SIGHUP, and ends the training at the next consistent moment; SIGUSR1 asks to save.
 
     Attributes:

@@ -24,7 +24,7 @@ from rpp_rl.envs.spec_file import read_spec
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.nn import Prior, pathway_norms, residual_decay
-from rpp_rl.runs.callbacks import Interrupted, StopWish, report
+from rpp_rl.runs.callbacks import Interrupted, StopRequest, report
 from rpp_rl.runs.environments import prepare_torch
 
 VALIDATION = "validation"
@@ -62,7 +62,7 @@ def train_dynamics(
 
     Args:
         config: All settings.
-        folder: The run to go on with.
+        folder: The run to continue.
         trust: Whether a pickled buffer may run, see `rpp_rl.dynamics.read_episodes`.
         command_line: How the run was asked for, for the record.
         progress: Whether to show a bar.
@@ -250,7 +250,7 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
     """Learn until all epochs are made or the user asks to stop; progress is saved either way."""
     logger = folder.logger(config.tensorboard_log)
     path = folder.path / MODEL_FILE
-    stop = StopWish()
+    stop = StopRequest()
 
     def save() -> None:
         about = {"checksum": checksum, VALIDATION: config.validation, IS_COMPLETE: trainer.is_complete}
@@ -282,10 +282,10 @@ def _train(config: ModelConfig, trainer: Trainer, folder: RunFolder, checksum: s
                     save()
     except Interrupted:
         if trainer.epoch == 0:
-            report(f"interrupted before the end of the first epoch; there is nothing to go on with in {folder.path}")
+            report(f"interrupted before the end of the first epoch; nothing was saved in {folder.path}")
         else:
             save()
-            hint = f"go on with: train-model --resume {folder.path}"
+            hint = f"continue with: train-model --resume {folder.path}"
             report(f"interrupted after {trainer.epoch} epochs and saved; {hint}")
         return DynamicsRun(folder, trainer.model, is_complete=False, status=stop.status)
     finally:

@@ -17,7 +17,7 @@ from rpp_rl.envs.spec import EnvSpec, Generator, percent
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.model_based import ModelBasedRPPSAC
-from rpp_rl.runs.callbacks import Checkpoints, Displacement, Evaluation, Interrupted, Progress, StopWish, report
+from rpp_rl.runs.callbacks import Checkpoints, Displacement, Evaluation, Interrupted, Progress, StopRequest, report
 from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, rewind, save_agent, saved_steps
 from rpp_rl.runs.divergence import DivergenceWatch, explaining_divergence
 from rpp_rl.runs.environments import derived_seed, make_vec_env, prepare_torch, specification
@@ -62,7 +62,7 @@ def train_sac(
 
     Args:
         config: All settings.
-        folder: The run to go on with.
+        folder: The run to continue.
         source: The agent to train further in a new run.
         force_spec: Whether to train with a specification from a file that its check refutes.
         command_line: How the run was asked for, for the record.
@@ -197,7 +197,7 @@ def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     rewind(folder, checkpoint.mark)
     report(f"going on with {folder.path} after {n_steps} of {config.n_timesteps} steps")
     if reason is not None:
-        report(f"new episodes begin, because the environment cannot go on with the old ones: {reason}")
+        report(f"new episodes begin, because the environment cannot continue the old ones: {reason}")
     return agent
 
 
@@ -214,7 +214,7 @@ def _train(
     """Learn until all steps are made or the user asks to stop; progress is saved either way."""
     assert config.seed is not None
     agent.set_logger(folder.logger(config.tensorboard_log, verbose))
-    stop = StopWish()
+    stop = StopRequest()
     evaluation = Evaluation(folder, eval_envs, config.eval_episodes, config.eval_freq, stop.check, config.seed)
     checkpoints = Checkpoints(
         folder,
@@ -227,7 +227,7 @@ def _train(
     watch = DivergenceWatch()
     shown = [Displacement(), SymmetryCallback(), *([bar] if progress else [])]
     callbacks = CallbackList([stop, watch, evaluation, checkpoints, *shown])
-    hint = f"; go on with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
+    hint = f"; continue with: train-sac --resume {folder.path}" if config.save_replay_buffer else ""
     try:
         with (
             stop.listening(),

@@ -180,12 +180,12 @@ class RunSettings(CommonSettings):
         "subproc", "step several environments here, or in one process each", flag="--vec-env"
     )
 
-    eval_freq: int = setting(10_000, "evaluate every so many steps", at_least=1, flag="--eval-freq")
+    eval_freq: int = setting(10_000, "evaluate every N steps", at_least=1, flag="--eval-freq")
     eval_episodes: int = setting(
         10, "episodes per evaluation, with the deterministic policy", at_least=1, flag="--eval-episodes"
     )
     n_eval_envs: int = setting(1, "environments used for an evaluation", at_least=1, flag="--n-eval-envs")
-    save_freq: int = setting(25_000, "write a checkpoint every so many steps", at_least=1, flag="--save-freq")
+    save_freq: int = setting(25_000, "write a checkpoint every N steps", at_least=1, flag="--save-freq")
     save_replay_buffer: bool = setting(
         True, "keep the replay buffer with the newest checkpoint; needed to resume", flag="--save-replay-buffer"
     )

@@ -15,7 +15,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.save_util import save_to_pkl
-from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
 from torch.optim import Adam
@@ -167,6 +167,20 @@ class RPPSAC(PlainSAC):
         if not isinstance(self.observation_space, Box) or len(self.observation_space.shape) != 1:
             return "observations that are no vectors (images, dictionaries) are for SB3's own SAC"
         return "for plain networks use 'RPPPolicy' with policy_kwargs={'mode': 'mlp'}"
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> RPPSAC:
+        """Learn, see ``OffPolicyAlgorithm.learn``; TensorBoard's folder is named after the class unless given."""
+        name = tb_log_name or type(self).__name__
+        super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
+        return self
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces.

@@ -150,7 +150,7 @@ def test_an_error_of_the_environment_keeps_its_traceback_and_what_was_learnt(tmp
     flags += ["-n", "300", "-params", "buffer_size:300", "net_arch:[8]", "learning_starts:30", "batch_size:16"]
     with pytest.raises(RuntimeError, match="a bug of the user's"):
         train_sac([str(flag) for flag in flags])
-    assert "the environment failed after 59 steps, which are saved; go on with" in capsys.readouterr().out
+    assert "the environment failed after 59 steps, which are saved; continue with" in capsys.readouterr().out
     folder = tmp_path / "sac" / "Failing-v0_1"
     assert train_sac(["--resume", str(folder), "-n", "70"]) == 0
     assert "it failed in the middle of a step" in capsys.readouterr().out

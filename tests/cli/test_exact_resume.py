@@ -125,7 +125,7 @@ def test_an_environment_that_cannot_be_continued_says_so(tmp_path, monkeypatch, 
     output = capsys.readouterr().out
     assert "a resumed run will begin a new episode, and differ from one that was never stopped: env" in output
     assert "part is a builtins.range_iterator, whose state is not known" in output
-    assert "new episodes begin, because the environment cannot go on with the old ones" in output
+    assert "new episodes begin, because the environment cannot continue the old ones" in output
     assert read_checkpoint(folder).mark.n_steps == 100
 
 
@@ -140,7 +140,7 @@ def test_environments_in_processes_of_their_own_resume_exactly_too(tmp_path, mon
 
 def test_a_signal_to_save_is_obeyed_and_the_run_goes_on(tmp_path, monkeypatch):
     asked = iter([False] * 20 + [True] + [False] * 1000)
-    monkeypatch.setattr(callbacks.StopWish, "take_save_request", lambda self: next(asked))
+    monkeypatch.setattr(callbacks.StopRequest, "take_save_request", lambda self: next(asked))
     assert main(flags(tmp_path, "Pendulum-v1", 100)) == 0
     assert run_of(tmp_path).checkpoint(20).exists()
     np.testing.assert_array_equal(run_of(tmp_path).load_evaluations()[0], [60])

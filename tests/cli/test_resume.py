@@ -89,7 +89,7 @@ def test_a_run_of_the_first_version_goes_on_with_new_episodes(copied, capsys):
         file.write(b"\n" + json.dumps(dataclasses.asdict(mark)).encode())
     copied.replay_buffer.unlink()
     assert main(["--resume", str(copied.path), "-n", "260"]) == 0
-    assert "new episodes begin, because the environment cannot go on with the old ones: an earlier version" in (
+    assert "new episodes begin, because the environment cannot continue the old ones: an earlier version" in (
         capsys.readouterr().out
     )
     after = load(copied)
@@ -239,7 +239,7 @@ def test_no_step_is_saved_twice(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "save_checkpoint", counting)
     assert main([*tiny, "-n", "160"]) == 0
     assert saved == [80, 160]
-    monkeypatch.setattr(callbacks.StopWish, "check", interrupt)
+    monkeypatch.setattr(callbacks.StopRequest, "check", interrupt)
     folder = tmp_path / "logs" / "sac" / "Walker2d-v5_1"
     assert main(["--resume", str(folder), "-n", "300"]) == 130
     assert saved == [80, 160]
@@ -273,7 +273,7 @@ def disk_of():
 def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(copied, disk_of, refused):
     disk_of(copied.agent.stat().st_size // 2)
     line = refused(main, "--resume", copied.path, "-n", "300")
-    assert "make room, and go on with --resume" in line
+    assert "make room, and continue with --resume" in line
     disk_of(2**30)
     assert load(copied).num_timesteps == 200
     assert not list(copied.path.glob(".*.tmp"))

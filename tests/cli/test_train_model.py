@@ -26,7 +26,7 @@ from rpp_rl.dynamics.training import PAPER_PRIOR, Trainer
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.nn import Prior
 from rpp_rl.runs import train_dynamics as module
-from rpp_rl.runs.callbacks import Interrupted, StopWish
+from rpp_rl.runs.callbacks import Interrupted, StopRequest
 from rpp_rl.settings import merged_settings
 from rpp_rl.shipped_configs import config_file
 
@@ -188,9 +188,9 @@ def test_an_interrupted_run_is_saved_where_it_is(flags, folder, monkeypatch, cap
             self.number = signal.SIGINT
             raise Interrupted
 
-    monkeypatch.setattr(StopWish, "check", check)
+    monkeypatch.setattr(StopRequest, "check", check)
     assert main([*flags, "--rpp"]) == 130
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f"go on with: train-model --resume {folder}")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"continue with: train-model --resume {folder}")
     assert len(read_model(folder)[2]["history"]) == 3
 
 
