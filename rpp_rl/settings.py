@@ -28,8 +28,14 @@ Kind = TypeVar("Kind", bound="Settings")
 REQUIRED: Any = dataclasses.MISSING
 """The default of a setting that has none."""
 
-MAX_YAML = 2**18
+MAX_YAML = 2**17
 """Longest YAML text that is read, in characters, and most values that it may stand for."""
+
+MAX_BRACKETS = 20
+"""Most brackets of YAML inside each other."""
+
+MERGE = "tag:yaml.org,2002:merge"
+"""What YAML calls the key ``<<``."""
 
 MACHINE_SETTINGS = ("log_folder", "tensorboard_log", "device", "num_threads", "strict_float32", "compile")
 """Settings of a run that say nothing about what it learns, only where it runs."""
@@ -170,8 +176,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values only; as in YAML 1.2, ``3e-4`` is a number and ``off`` is text."""
+class PlainLoader(yaml.SafeLoader):
+    """YAML's plain values, from text that may come from anybody: what little text can ask for is bounded.
+
+    Each bracket costs time in proportion to those around it, and a merge (``<<``) copies what it names, which may be
+    made of merges itself.
+    """
+
+    n_merged = 0
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 (PyYAML's name)
+        """Open a bracket."""
+        super().fetch_flow_collection_start(TokenClass)
+        if self.flow_level > MAX_BRACKETS:
+            raise yaml.YAMLError(f"nested too deeply, in more than {MAX_BRACKETS} brackets")
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Copy the keys that a mapping merges."""
+        for key, value in node.value:
+            if key.tag == MERGE:
+                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(part, yaml.MappingNode):
+                        self.flatten_mapping(part)
+                        self.n_merged += 1 + len(part.value)
+                    if self.n_merged > MAX_YAML:
+                        raise yaml.YAMLError("its merged mappings expand to too many values")
+        super().flatten_mapping(node)
+
+
+class _Loader(PlainLoader):
+    """As in YAML 1.2, ``3e-4`` is a number and ``off`` is text."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -212,7 +246,7 @@ def parse_yaml(text: str) -> object:
     return read_yaml(text, _Loader)
 
 
-def read_yaml(text: str, loader: type[yaml.SafeLoader]) -> object:
+def read_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> object:
     """Read one untrusted YAML value: its size is bounded, and so is what its aliases expand to.
 
     Args:
@@ -286,7 +320,9 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        return kind is float or float(value).is_integer()
+        with suppress(OverflowError):
+            return float(value).is_integer() or kind is float
+        return False
     return get_origin(kind) is None and isinstance(value, kind)
 
 

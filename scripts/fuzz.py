@@ -70,10 +70,18 @@ def _read(reader: Reader, path: Path) -> str:
     try:
         reader.read(path)
     except reader.errors as error:
+        if _ran_out_of_memory(error):
+            return "TOO MUCH MEMORY"  # a machine that has more would have given it
         return "refused" if len(str(error)) < LONGEST_LINE else f"LONG LINE {str(error)[:200]}"
     except Exception as error:
         return f"CRASH {type(error).__name__}: {str(error)[:200]}"
     return "read"
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _listing(folder: Path) -> list[tuple[str, int]]:

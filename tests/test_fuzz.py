@@ -42,6 +42,13 @@ def outcome(tmp_path):
     return outcome
 
 
+def take_too_much(path):
+    try:
+        raise MemoryError
+    except MemoryError as error:
+        raise ValueError("damaged") from error
+
+
 def test_the_fuzzer_would_notice(tmp_path, outcome):
     """Negative control: readers that crash, run a payload, write, look elsewhere, or accept what is forged."""
     assert outcome(lambda path: None) == "read"
@@ -49,6 +56,7 @@ def test_the_fuzzer_would_notice(tmp_path, outcome):
     assert outcome(lambda path: int("x")) == "refused"
     assert outcome(lambda path: ["x"].index("x" * 3000)).startswith("LONG LINE")
     assert outcome(lambda path: 1 / 0).startswith("CRASH ZeroDivisionError")
+    assert outcome(take_too_much) == "TOO MUCH MEMORY"
     assert outcome(lambda path: None, may_load=False) == "ACCEPTED"
     (tmp_path / "secret").write_text("x")
     assert outcome(lambda path: (tmp_path / "secret").read_text()).startswith("SIDE EFFECT open")

@@ -83,12 +83,31 @@ def test_numbers_are_read_as_in_python(write, text):
         ("- 1", "expected lines of the form 'key: value'"),
         ("1: 2", "expected lines of the form 'key: value'"),
         ("gamma: [", "cannot read YAML"),
+        (f"n_timesteps: 1{400 * '0'}", "n_timesteps: expected an integer, got 1000"),
+        (f"gamma: 1{400 * '0'}", "gamma: expected a number, got 1000"),
+        (f"gamma: {21 * '['}{21 * ']'}", "nested too deeply, in more than 20 brackets"),
         ("gamma: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
 )
 def test_a_mistake_is_named(write, text, message):
     with pytest.raises(ValueError, match=message):
         sac_config({"env": "Ant-v4"}, write(text))
+
+
+def merging(n_mappings):
+    """A list of mappings that all merge the same hundred keys."""
+    keys = ", ".join(f"k{i}: 1" for i in range(100))
+    return f"a: &a {{{keys}}}\nb:\n" + n_mappings * "- {<<: *a}\n"
+
+
+def test_merged_mappings_are_bounded():
+    data = parse_yaml(merging(10))
+    assert isinstance(data, dict)
+    assert data["b"] == 10 * [data["a"]]
+    with pytest.raises(ValueError, match="merged mappings expand to too many values"):
+        parse_yaml(merging(3000))
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_yaml("a: &a {<<: *a}")
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path):

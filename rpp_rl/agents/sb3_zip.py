@@ -35,6 +35,8 @@ MAX_MEMBERS = 100
 MAX_BYTES = 2**29
 """Most bytes that an archive may unpack to."""
 MAX_DATA_BYTES = 2**24
+MAX_INFLATION = 20
+"""Most bytes that a byte of the archive may unpack to, beyond `MAX_DATA_BYTES`; weights hardly pack."""
 PICKLE = ":serialized:"
 DEFAULTS = {**NetworkSettings(mode="rpp").policy_kwargs(), "spec": None}
 """What an argument that is not in the file was."""
@@ -93,7 +95,8 @@ def _read_members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
-        if len(members) > MAX_MEMBERS or size > MAX_BYTES:
+        limit = min(MAX_BYTES, MAX_DATA_BYTES + MAX_INFLATION * path.stat().st_size)
+        if len(members) > MAX_MEMBERS or size > limit:
             raise AgentError(f"{path}: expected an agent, got an archive of {len(members)} files and {size} bytes")
         if not set(names) <= set(archive.namelist()):
             raise AgentError(f"{path}: expected an agent, got a zip file of something else or one cut short")
@@ -144,11 +147,14 @@ def _tensors(data: bytes, name: str) -> dict[str, Tensor]:
     with refusing(f"{name} is damaged", *damage, TypeError, AttributeError, AssertionError, OverflowError, MemoryError):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise AgentError(f"{name} would unpack to {size} bytes, at most {MAX_BYTES} are expected")
+        if size > len(data):  # torch packs nothing
+            raise AgentError(f"{name} has {len(data)} bytes and would unpack to {size}")
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
             raise AgentError(f"{name}: expected tensors by name")
+        n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        if n_bytes > len(data):  # many numbers of a tensor may be one number of the file
+            raise AgentError(f"{name} has {len(data)} bytes and tensors of {n_bytes}")
         return tensors
 
 

@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = train_sac_parser().parse_args(argv)
 
     from rpp_rl.agents import load_agent
+    from rpp_rl.runs.environments import require_asked
     from rpp_rl.runs.further_training import continued_settings
     from rpp_rl.runs.train_sac import train_sac
 
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = load_agent(args.resume_agent, device="cpu") if args.resume_agent else None
     if source is None:
         config = settings_from(args, folder, SACConfig, RESUMABLE)
+        if args.conf_file:
+            require_asked(config.env, flags_from(args, SACConfig).get("env"), args.conf_file)
     elif args.conf_file:
         raise UserError("--resume-agent keeps the agent's own settings, so --conf-file cannot be given with it")
     else:

@@ -33,7 +33,7 @@ from rpp_rl.derive.observation import Atom, ObservationParts
 from rpp_rl.derive.quantities import QUANTITIES, NoLinearMapError, Options, Quantity
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import RobotSymmetry
-from rpp_rl.settings import read_yaml
+from rpp_rl.settings import PlainLoader, read_yaml
 from rpp_rl.symmetry.matrices import snapped
 
 KEYS = ("observation", "action", "history", "base")
@@ -44,7 +44,7 @@ MAX_NUMBERS = 100_000
 """More numbers than an observation has; descriptions are untrusted, and must not exhaust the memory."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """YAML in which 6:9 is a text and not the number 369, to base 60."""
 
 

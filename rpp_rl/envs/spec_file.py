@@ -30,7 +30,7 @@ def read_spec(path: Path) -> EnvSpec:
         OSError: If it cannot be read.
     """
     try:
-        return checked_spec(read_yaml(path.read_text(encoding="utf-8"), yaml.SafeLoader))
+        return checked_spec(read_yaml(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected a specification in YAML, got other bytes") from error
     except ValueError as error:

@@ -20,7 +20,8 @@ The value ``null`` in place of the settings of an environment leaves it out of t
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import yaml
 from rpp_rl.dynamics.config import ModelConfig
 from rpp_rl.io.border import UserError
 from rpp_rl.sac.config import SACConfig
-from rpp_rl.settings import Settings, load_yaml, nearest, settings_for
+from rpp_rl.settings import PlainLoader, Settings, load_yaml, nearest, settings_for
 from rpp_rl.shipped_configs import config_file
 
 KINDS: dict[str, Any] = {"sac": SACConfig, "model": ModelConfig}
@@ -38,6 +39,9 @@ KEYS = ("kind", "conf", "seeds", "settings", "environments", "variants", "end_ea
 OF_THE_RUNNER = ("env", "seed", "log_folder")
 """Settings that the experiment itself decides."""
 MAX_SEED = 2**32 - 1
+MAX_RUNS = 10_000
+MAX_HINTS = 50
+"""Mistakes after which the nearest name that is known is no longer looked for."""
 MAX_SEEDS = 10_000
 """Most seeds of an experiment; more is a slip of the pen, or a file that is to take the memory."""
 
@@ -146,9 +150,10 @@ class _Reader:
         self.data, self.beside = data, beside
         self.mistakes: list[str] = []
         self.env_ids: list[str] = []
+        self.files: dict[Path, dict[str, object]] = {}
         for key in data:
             if key not in KEYS:
-                self.mistakes.append(f"unknown key {key!r}; {nearest(str(key), KEYS)}")
+                self.mistakes.append(f"unknown key {key!r}{self._hint(key, KEYS)}")
         kind = data.get("kind", "sac")
         if kind not in KINDS:
             self.mistakes.append(f"kind: expected {' or '.join(KINDS)}, got {kind!r}")
@@ -164,6 +169,10 @@ class _Reader:
         environments = self._environments()
         self.env_ids = list(environments)
         variants = self._variants(list(environments))
+        n_runs = len(seeds) * len(environments) * len(variants)
+        if n_runs > MAX_RUNS:
+            self.mistakes.append(f"expected at most {MAX_RUNS} runs, got {n_runs}")
+            variants = {}
         arms = [
             (label, env_id, merged)
             for env_id, of_env in environments.items()
@@ -200,7 +209,7 @@ class _Reader:
         if wrong:
             self.mistakes.append(f"seeds: expected integers from 0 to {MAX_SEED}, got {wrong[0]!r}")
             return []
-        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        twice = _given_twice(seeds)
         if twice:
             self.mistakes.append(f"seeds: {', '.join(map(str, twice))} given twice")
         return seeds
@@ -208,7 +217,7 @@ class _Reader:
     def _environments(self) -> dict[str, dict[str, object]]:
         given = self.data.get("environments")
         if isinstance(given, list) and given and all(isinstance(env_id, str) for env_id in given):
-            for env_id in sorted({env_id for env_id in given if given.count(env_id) > 1}):
+            for env_id in _given_twice(given):
                 self.mistakes.append(f"environments: {env_id} given twice")
             return {env_id: {} for env_id in given}
         if not isinstance(given, dict) or not given:
@@ -223,7 +232,7 @@ class _Reader:
             return {}
         variants = {str(name): self._variant(str(name), own, env_ids) for name, own in given.items()}
         names = [_as_name(name) for name in variants]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in _given_twice(names):
             self.mistakes.append(f"variants: two of them would have the folder {name}")
         return variants
 
@@ -239,7 +248,7 @@ class _Reader:
             by_env = {}
         for env_id in by_env:
             if env_id not in env_ids:
-                self.mistakes.append(f"{where}: no environment {env_id!r} here; {nearest(str(env_id), env_ids)}")
+                self.mistakes.append(f"{where}: no environment {env_id!r} here{self._hint(env_id, env_ids)}")
         special = {e: None if s is None else self._settings(s, f"{where}, {e}") for e, s in by_env.items()}
         return _Variant(conf, self._settings(own, where), special)
 
@@ -259,7 +268,9 @@ class _Reader:
             return {}
         try:
             path = config_file(str(conf), self.config.config_folder, self.beside)
-            return self._settings(settings_for(self.config, env_id, load_yaml(path), path), str(path))
+            if path not in self.files:
+                self.files[path] = load_yaml(path)
+            return self._settings(settings_for(self.config, env_id, self.files[path], path), str(path))
         except ValueError as error:
             self.mistakes.append(str(error))
         except OSError as error:
@@ -277,8 +288,12 @@ class _Reader:
             if key in OF_THE_RUNNER:
                 self.mistakes.append(f"{where}: {key} is decided by the experiment")
             elif key not in self.fields:
-                self.mistakes.append(f"{where}: unknown setting {key!r}; {nearest(str(key), self.fields)}")
+                self.mistakes.append(f"{where}: unknown setting {key!r}{self._hint(key, self.fields)}")
         return {key: value for key, value in given.items() if key in self.fields and key not in OF_THE_RUNNER}
+
+    def _hint(self, name: object, known: Collection[str]) -> str:
+        """The nearest name; looking for it takes long where there are many mistakes, of which few are read."""
+        return f"; {nearest(str(name), known)}" if len(self.mistakes) < MAX_HINTS else ""
 
     def _end_early(self, variants: list[str]) -> EarlyEnd | None:
         given = self.data.get("end_early")
@@ -315,20 +330,30 @@ def _load(path: Path) -> dict[str, object]:
         data = load_yaml(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    twice = list(_keys_given_twice(yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)))
+    twice = list(_keys_given_twice(yaml.compose(path.read_text(encoding="utf-8"), PlainLoader)))
     if twice:
         raise UserError(f"{path}: given twice: {', '.join(twice)}")
     return data
 
 
-def _keys_given_twice(node: yaml.Node | None) -> Iterator[str]:
-    if isinstance(node, yaml.MappingNode):
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        yield from sorted({key for key in keys if keys.count(key) > 1})
-    if isinstance(node, yaml.CollectionNode):
-        for child in node.value:
-            for part in child if isinstance(child, tuple) else (child,):
-                yield from _keys_given_twice(part)
+def _given_twice(names: Sequence[Any]) -> list[Any]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def _keys_given_twice(root: yaml.Node | None) -> Iterator[str]:
+    """Of every mapping, each looked at once, however many aliases it has."""
+    seen: set[int] = set()
+    rest = [root]
+    while rest:
+        node = rest.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield from _given_twice([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+            rest += [part for pair in reversed(node.value) for part in reversed(pair)]
+        else:
+            rest += reversed(node.value)
 
 
 def _abridged(text: str) -> str:

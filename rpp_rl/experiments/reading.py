@@ -16,7 +16,7 @@ import yaml
 
 from rpp_rl.experiments.curves import DISPLACEMENT, EQUIVARIANCE, RETURN, Curve, Run, read_csv
 from rpp_rl.io.npz_file import read_npz
-from rpp_rl.settings import read_yaml
+from rpp_rl.settings import PlainLoader, read_yaml
 
 EVALUATIONS = "evaluations.npz"
 JOB = "job.json"
@@ -248,7 +248,7 @@ def _forget(scalars: Mapping[str, dict[int, float]], step: int) -> None:
             del values[later]
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _LoaderOfTheZoo(PlainLoader):
     """Plain values; what the zoo wrote as Python objects is read without making any: mappings, lists or text."""
 
 
@@ -262,12 +262,12 @@ def _plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> object:
     return loader.construct_scalar(node)  # pyright: ignore[reportArgumentType]
 
 
-_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
+_LoaderOfTheZoo.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 
 
 def _load(path: Path) -> dict[str, object]:
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"), _PlainLoader)
+        data = read_yaml(path.read_text(encoding="utf-8"), _LoaderOfTheZoo)
     except ValueError as error:
         raise ValueError(f"{path.name} is no YAML: {_in_one_line(error)}") from error
     if not isinstance(data, dict):

@@ -16,7 +16,7 @@ import numpy as np
 MAX_MEMBERS = 1000
 MAX_INFLATION = 20
 """Most bytes that a byte of the file may unpack to, beyond the first `FREE_BYTES`: text packs well, noise does not."""
-FREE_BYTES = 2**28
+FREE_BYTES = 2**26
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, NotImplementedError,
     RuntimeError, OverflowError, MemoryError, TypeError, SyntaxError, RecursionError,

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -177,10 +177,11 @@ def environment_of(agent: TrainedAgent, env_id: str | None, env_kwargs: dict[str
     if agent.env_id is None:
         raise UserError(f"{agent.path} does not say which environment it is for: add --env ID")
     require_asked(agent.env_id, env_id, agent.path)
+    require_no_module(agent.env_kwargs, env_kwargs, agent.path)
     return agent.env_id, {**agent.env_kwargs, **env_kwargs}
 
 
-def require_asked(named: str, asked: str | None, where: object) -> None:
+def require_asked(named: str, asked: object, where: object) -> None:
     """Refuse to import a module because a file names it, whatever kind of file that is and whoever wrote it.
 
     Args:
@@ -196,6 +197,33 @@ def require_asked(named: str, asked: str | None, where: object) -> None:
             f"{where} is for {named[:80]}, which runs the module before the colon; if that is yours or you "
             f"trust it, say so with --env {named[:80]}"
         )
+
+
+def require_no_module(named: Mapping[str, object], asked: Mapping[str, object], where: object) -> None:
+    """Refuse arguments in a file that may make the environment import a module: adapters take ``MODULE:ID`` too.
+
+    Args:
+        named: The arguments of the environment in the file.
+        asked: Those that the user gave, which override them.
+        where: The file.
+
+    Raises:
+        UserError: If one of them is text with a colon, and the user has not repeated it.
+    """
+    for key, value in named.items():
+        if key not in asked and any(":" in text for text in _texts(value)):
+            raise UserError(
+                f"{where} gives its environment {key[:80]} with a colon in it, as in MODULE:ID; if that is yours or "
+                f"you trust it, repeat it with --env-kwargs {key[:80]}:VALUE"
+            )
+
+
+def _texts(value: object) -> list[str]:
+    """All text in a plain value."""
+    if isinstance(value, str):
+        return [value]
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return [text for part in parts for text in _texts(part)] if isinstance(parts, list | tuple) else []
 
 
 def specification(config: SACConfig, envs: VecEnv) -> EnvSpec | None:

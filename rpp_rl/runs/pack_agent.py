@@ -16,7 +16,7 @@ from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.io.tensor_file import SUFFIX
-from rpp_rl.runs.environments import require_asked
+from rpp_rl.runs.environments import require_asked, require_no_module
 from rpp_rl.runs.evaluate_agent import evaluate
 from rpp_rl.runs.tensorboard import equivariance_curve
 from rpp_rl.sac.config import SACConfig, sac_config
@@ -70,6 +70,7 @@ def pack_agent(
     if target.suffix != SUFFIX:
         raise UserError(f"{target}: expected the name of a file that ends in {SUFFIX}")
     require_asked(_config(run).env, env_id, run.path)
+    require_no_module(_config(run).env_kwargs, {}, run.path)
     agent = agent_with_card(run, n_episodes, seed, last=last)
     agent.card = {"name": target.stem, **agent.card}
     save_agent(agent, target)

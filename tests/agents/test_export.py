@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box
 
 import envs_reps
-from rpp_rl.agents.acting_network import acting_network
+from rpp_rl.agents.acting_network import _Rescale, acting_network
 from rpp_rl.agents.export import SUFFIXES, export_agent
 from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.sac import RPPSACPolicy
@@ -161,6 +161,23 @@ print(json.dumps(a.tolist()))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     np.testing.assert_allclose(json.loads(out), expected, rtol=0, atol=EXPORTED)
     assert b"acting.py" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("format", RUN)
+def test_actions_of_a_file_stay_within_the_bounds(format, tmp_path):
+    """Other libraries' tanh exceeds one by a bit, and the products of the Humanoid's bounds round; observations are
+    so large that most actions lie at the bounds."""
+    agent, obs = untrained("Humanoid-v5"), 100 * visited("Humanoid-v5")
+    actions = RUN[format](exported(agent, tmp_path, format), obs)
+    space = agent.action_space
+    assert ((actions == space.low) | (actions == space.high)).mean() > 0.5
+    assert all(space.contains(action) for action in actions)
+
+
+def test_what_exceeds_the_bounds_by_a_bit_is_clipped():
+    space = Box(np.array([-0.4, -1.0], np.float32), np.array([0.4, 1.0], np.float32))
+    actions = _Rescale(space)(torch.tensor([[1.0000001, 1.0000001], [-1.0000001, -1.0000001]])).numpy()
+    assert all(space.contains(action) for action in actions)
 
 
 def test_onnx_files_say_what_they_are(tmp_path):

@@ -169,6 +169,32 @@ def test_an_archive_that_would_unpack_to_too_much_is_refused_unopened(own):
         load_agent(path)
 
 
+def replaced(path, name, data, compression=zipfile.ZIP_STORED):
+    """The archive with other bytes as one of its members."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()} | {name: data}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+def test_a_small_archive_may_not_unpack_to_a_large_one(own):
+    path, _ = own
+    replaced(path, "policy.pth", bytes(2**26), zipfile.ZIP_DEFLATED)
+    with pytest.raises(AgentError, match="got an archive of"):
+        load_agent(path)
+
+
+def test_tensors_are_as_large_as_the_numbers_in_the_file(own):
+    """One number with strides of zero would pass for all weights of a large network."""
+    path, _ = own
+    buffer = io.BytesIO()
+    torch.save({"w": torch.zeros(1).expand(2**20)}, buffer)
+    replaced(path, "policy.pth", buffer.getvalue())
+    with pytest.raises(AgentError, match="bytes and tensors of 4194304"):
+        load_agent(path)
+
+
 @pytest.fixture
 def pretrained(tmp_path, monkeypatch):
     """A registry with two agents, in another place."""

@@ -13,9 +13,11 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 
+import envs_reps
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.train_sac import main as train_sac
+from rpp_rl.envs.spec_file import write_spec
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.replay_file import read_replay, write_replay
 from rpp_rl.io.run_folder import RunFolder
@@ -70,6 +72,8 @@ def failing():
         (["--env", "CartPole-v1"], "expected actions in a one-dimensional Box, got Discrete(2)"),
         (["--env", "FrozenLake-v1"], "expected observations in a one-dimensional Box, got Discrete(16)"),
         (["--env", "Pendulum-v1", "--rpp"], "no specification for environment 'Pendulum-v1'"),
+        (["--env", "Pendulum-v1", "--rpp"], "For another MuJoCo environment derive one with derive-spec"),
+        (["--env", "Pendulum-v1", "--rpp"], "for any other one write it by hand"),
         (["--env", "Pendulum-v1", "--group", "Z2"], "no specification for environment 'Pendulum-v1'"),
         (["--env", "Walker2d-v5", "--rpp", "--group", "D4"], "Walker2d-v5 has no group 'D4'; it offers "),
         (["--env", "Walker2d-v5", "--env-kwargs", "legs:3"], "cannot make Walker2d-v5 with {'legs': 3}"),
@@ -96,6 +100,15 @@ def test_a_wrong_setting_is_one_line_and_leaves_no_folder(refused, tmp_path, fla
     assert message in refused(train_sac, *flags, "-f", tmp_path / "logs")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not list(tmp_path.glob("logs/*/*"))
+
+
+@pytest.mark.mujoco
+def test_the_specification_of_another_robot_is_named_by_its_own_name(refused, tmp_path):
+    write_spec(tmp_path / "hopper.yaml", envs_reps.load("Hopper-v5"))
+    flags = ["--env", "Walker2d-v5", "--rpp", "--spec", tmp_path / "hopper.yaml", "-f", tmp_path / "logs"]
+    line = refused(train_sac, *flags)
+    assert "hopper.yaml, which was made for Hopper-v5: " in line
+    assert "expected 11 numbers" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that has to be missing")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from rpp_rl.agents.load import find_agent
+from rpp_rl.agents.load import find_agent, load_agent
 from rpp_rl.cli.evaluate_agent import main
 
 
@@ -34,6 +34,14 @@ def test_without_a_best_agent_the_last_one_is_taken(copied):
 def test_an_agent_outside_a_run_knows_its_environment_by_its_specification(trained, tmp_path, capsys):
     shutil.copy(trained.agent, tmp_path / "mine.zip")
     assert evaluate(capsys, tmp_path / "mine.zip", "--episodes", "1")["env"] == "Walker2d-v5"
+
+
+def test_the_agent_of_a_run_knows_its_evaluations(trained):
+    """So that plot-agent draws them."""
+    curve = load_agent(trained.path).card["learning_curve"]
+    _, returns, _ = trained.load_evaluations()
+    assert curve["steps"] == [100, 200]
+    assert curve["mean_return"] == returns.mean(axis=1).tolist()
 
 
 def test_the_seed_decides_the_returns(trained, capsys):

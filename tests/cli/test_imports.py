@@ -83,6 +83,23 @@ def test_neither_does_a_specification(refused, marking, tmp_path):
     assert not marking.exists()
 
 
+def test_neither_do_settings(refused, marking, tmp_path):
+    (tmp_path / "conf.yaml").write_text(f"env: {MODULE}:Walker2d-v5\n")
+    assert "say so with --env" in refused(train_sac, "-conf", "conf.yaml", "-f", "logs")
+    assert not marking.exists()
+
+
+@pytest.mark.parametrize("value", ["module:Id-v0", ["module:Id-v0"], {"env_id": "module:Id-v0"}])
+def test_neither_do_the_arguments_of_an_adapter(value):
+    """Gymnasium's environments of other libraries take an id, which may have a module before it."""
+    agent = SimpleNamespace(path=Path("a.zip"), env_id="GymV21Environment-v0", env_kwargs={"env_id": value, "n": 1})
+    with pytest.raises(UserError, match="repeat it with --env-kwargs env_id:VALUE"):
+        environment_of(agent, None, {})
+    assert environment_of(agent, None, {"env_id": value})[1] == {"env_id": value, "n": 1}
+    agent.env_kwargs["env_id"] = ["text", 3, None, {"x": "./hopper.xml"}]
+    assert environment_of(agent, None, {})[1] == agent.env_kwargs
+
+
 def test_the_environment_of_an_agents_symmetry_is_the_one_that_is_made(refused, copied):
     config = yaml.safe_load(copied.config.read_text())
     rewrite(copied, config | {"env": "Hopper-v5"})

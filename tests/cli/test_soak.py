@@ -27,6 +27,16 @@ def test_nothing_is_lost(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_never_been(tmp_path):
+    """One run, with the soft prior; every process but the last is killed, in its start, its updates or its saves."""
+    env, n_steps = soak.ENVIRONMENTS[0], 1500
+    (expected,) = soak.undisturbed(tmp_path / "whole", [env], n_steps)
+    state = soak.Soak(tmp_path, None, 20, n_steps, ("SIGKILL", soak.ANY), fresh_every=0)
+    assert state.run(random.Random(0), env, expected) == []
+    assert state.counts == {f"SIGKILL in {soak.ANY}": 20}
+
+
+@pytest.mark.slow
 def test_a_run_that_resumes_otherwise_is_a_loss(tmp_path, monkeypatch):
     """Negative control: the state of torch's generator is not restored."""
     monkeypatch.setattr("rpp_rl.runs.training_state.torch.set_rng_state", lambda state: None)

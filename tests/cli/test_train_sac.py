@@ -1,6 +1,7 @@
 """A training from the command line: what it leaves in its folder, and what its flags do."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,8 +13,10 @@ import torch
 import yaml
 
 from rpp_rl.cli.train_sac import main
+from rpp_rl.envs import Generator
 from rpp_rl.experiments.reading import read_scalars
 from rpp_rl.runs.checkpoint import load_agent
+from rpp_rl.runs.train_sac import _inexact
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 
@@ -211,6 +214,13 @@ def test_a_symmetry_that_is_not_exact_says_how_far_it_is(tmp_path, capsys):
     assert "is not exact: its error is 5.9 % of the state's change" in out
     assert main(["--env", "Walker2d-v5", "--rpp", *flags]) == 0
     assert "not exact" not in capsys.readouterr().out
+
+
+def test_exact_dynamics_are_not_called_an_error_of_nothing():
+    """The reward may be what breaks a symmetry; an error of 0.0 % would contradict "not exact"."""
+    record = Generator("f2", "front and back", keeps_reward=False, inc_1=0.0, inc_20=0.0)
+    assert "is exact for the dynamics, but it changes reward or termination" in _inexact(record)
+    assert "its error is 0.1 %" in _inexact(dataclasses.replace(record, inc_1=0.001))
 
 
 @pytest.mark.parametrize(("payload", "low", "high"), [("0.0", 29.9, 30.1), ("1.0", 4.0, 12.0)])

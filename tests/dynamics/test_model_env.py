@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
@@ -188,6 +189,14 @@ def test_what_does_not_fit_is_refused(change, message):
     arguments = {"start": STILL, "action_space": ACTIONS, "reward": distance_to_one, "terminated": never} | change
     with pytest.raises(ValueError, match=message):
         ModelEnv(KnownModel(push), **arguments)
+
+
+def test_a_step_before_the_first_reset_is_refused_as_gymnasium_does():
+    env = make_env(num_envs=2)
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) before the first step\(\)"):
+        env.step(np.zeros((2, 2)))
+    env.reset()
+    env.step(np.zeros((2, 2)))
 
 
 def test_wrong_shapes_are_named():

@@ -116,3 +116,21 @@ def test_a_key_that_is_given_twice_is_seen(tmp_path):
     path.write_text("seeds: 1\nenvironments: [Ant-v5]\n" + text)
     with pytest.raises(UserError, match="given twice: a"):
         read_plan(path)
+
+
+def test_a_large_file_is_refused_at_once(tmp_path):
+    """Mistakes, names and runs that would take minutes and gigabytes if each were looked at with care."""
+    names = [f"n{k}" for k in range(4000)]
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump({"environments": names, "variants": dict.fromkeys(names), "seeds": names}))
+    with pytest.raises(UserError, match="expected at most 10000 runs, got 16000000"):
+        read_plan(path)
+    with pytest.raises(UserError) as refusal:
+        read_plan(write_plan(tmp_path / "y.yaml", settings=dict.fromkeys(names, 1)))
+    mistakes = refusal.value.mistakes
+    assert len(mistakes) == 4000
+    assert "known are" in mistakes[0]
+    assert mistakes[-1] == "settings: unknown setting 'n3999'"
+    path.write_text("a: &a [&b {x: 1, x: 2}, *b, *b]\nc: [*a, *a]")
+    with pytest.raises(UserError, match=r"given twice: x$"):
+        read_plan(path)

@@ -43,3 +43,19 @@ class Images(gym.Env):
 def test_images_are_refused_with_advice_that_leads_on(policy):
     with pytest.raises(ValueError, match="SB3's own SAC"):
         RPPSAC(policy, Images(), policy_kwargs={"mode": "mlp"}, buffer_size=5)
+
+
+class Mappings(gym.Env):
+    observation_space = gym.spaces.Dict({"x": gym.spaces.Box(-1, 1, (2,))})
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+
+def test_dictionaries_are_refused_with_advice_that_leads_on():
+    with pytest.raises(ValueError, match=r"dictionaries.* are for SB3's own SAC"):
+        RPPSAC("MultiInputPolicy", Mappings(), policy_kwargs={"mode": "mlp"}, buffer_size=5)
+
+
+def test_the_advice_for_plain_networks_can_be_followed():
+    with pytest.raises(ValueError, match=r"use 'RPPPolicy' with policy_kwargs={'mode': 'mlp'}"):
+        RPPSAC("MlpPolicy", "Pendulum-v1", policy_kwargs={"mode": "mlp"}, buffer_size=5)
+    assert RPPSAC("RPPPolicy", "Pendulum-v1", policy_kwargs={"mode": "mlp"}, buffer_size=5).policy.mode == "mlp"
