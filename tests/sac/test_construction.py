@@ -106,3 +106,10 @@ class Stepping(RPPSAC):
 def test_a_step_of_ones_own_is_taken():
     agent = Stepping("Swimmer-v5", spec="Z2", policy_kwargs=SMALL, **OPTIONS).learn(13)
     assert agent.followed
+
+
+def test_the_folder_of_tensorboard_is_named_after_the_class(tmp_path):
+    agent = RPPSAC("Pendulum-v1", mode="mlp", tensorboard_log=str(tmp_path), learning_starts=10, buffer_size=20)
+    agent.learn(3)
+    agent.learn(3, tb_log_name="mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["RPPSAC_1", "mine_1"]
