@@ -87,7 +87,7 @@ def hang(path):
     ],
 )
 def test_a_reader_that_ends_the_process_costs_one_case(tmp_path, monkeypatch, read, expected):
-    monkeypatch.setattr("fuzz.SECONDS", 0.2)
+    monkeypatch.setattr("scripts.fuzz.SECONDS", 0.2)
     folder = tmp_path / "in"
     folder.mkdir()
     case = Case("kind", "a", b"x", may_load=True)
@@ -103,8 +103,8 @@ def test_a_fuzzing_that_was_stopped_goes_on(tmp_path, monkeypatch):
         case = Case("kind", "a", b"x", may_load=True)
         return [Reader("test", case, lambda rng: case, lambda path: None)]
 
-    monkeypatch.setattr("fuzz.make_readers", make_readers)
-    monkeypatch.setattr("fuzz.BATCH", 3)
+    monkeypatch.setattr("scripts.fuzz.make_readers", make_readers)
+    monkeypatch.setattr("scripts.fuzz.BATCH", 3)
     counts, _ = fuzz(5, 0, progress=tmp_path / "p")
     assert counts == {"test: read": 5}
     lines = (tmp_path / "p").read_text().splitlines()
