@@ -23,6 +23,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ground", action="store_true", help="with --mjcf: add a ground at height 0")
     parser.add_argument("--motors", action="store_true", help="with --mjcf: give every joint a motor, as in a URDF")
     parser.add_argument("--keyframe", metavar="NAME", help="with --mjcf: begin at this keyframe, not at the rest pose")
+    parser.add_argument(
+        "--zero",
+        nargs="+",
+        type=float,
+        metavar="ANGLE",
+        help="with --mjcf: measure hinges (degrees) and slides (metres) from this pose, not from that of the file; the "
+        "specification is then for positions without it",
+    )
 
 
 def refuse_model_options(args: argparse.Namespace) -> None:
@@ -31,8 +39,8 @@ def refuse_model_options(args: argparse.Namespace) -> None:
     Raises:
         UserError: If one is given for an environment.
     """
-    if args.mjcf is None and (args.ground or args.motors or args.keyframe):
-        raise UserError("--ground, --motors and --keyframe change a model given by --mjcf, not an environment")
+    if args.mjcf is None and (args.ground or args.motors or args.keyframe or args.zero):
+        raise UserError("--ground, --motors, --keyframe and --zero change a model given by --mjcf, not an environment")
 
 
 def bare_model(args: argparse.Namespace) -> BareModel:
@@ -46,4 +54,4 @@ def bare_model(args: argparse.Namespace) -> BareModel:
     if not args.mjcf.is_file():
         raise UserError(f"{args.mjcf}: expected a MuJoCo model, got no file")
     with user_input(ValueError):
-        return BareModel(args.mjcf, ground=args.ground, motors=args.motors, keyframe=args.keyframe)
+        return BareModel(args.mjcf, ground=args.ground, motors=args.motors, keyframe=args.keyframe, zero=args.zero)

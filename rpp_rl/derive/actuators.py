@@ -34,39 +34,68 @@ class ActuatorMap:
     sign: float
 
 
-def matched_actuators(robot: Robot, motion: Motion) -> tuple[tuple[ActuatorMap, ...], tuple[Violation, ...]]:
-    """The pairing of the actuators with the least violations, and these.
+class ActuatorMatcher:
+    """Pairs the actuators of a robot; what a pair violates is remembered, it is asked under many motions.
 
     Args:
         robot: The robot.
-        motion: How everything moves on which an actuator can act.
     """
-    n = robot.model.nu
-    forces = [unit_force(robot, a) for a in range(n)]
-    images = [None if force is None else motion.image(force) for force in forces]
-    table: dict[tuple[int, int], tuple[float, tuple[Violation, ...]]] = {}
-    cost = np.full((n, n), NO_PARTNER)
-    for a, image in enumerate(images):
-        for b, force in enumerate(forces):
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.forces = [unit_force(robot, a) for a in range(robot.model.nu)]
+        self._at: dict[tuple[str, int], list[int]] = {}
+        for b, force in enumerate(self.forces):
+            if force is not None:
+                self._at.setdefault((force.kind, force.place), []).append(b)
+        self._known: dict[tuple[int, int, bytes], tuple[float, tuple[Violation, ...]]] = {}
+
+    def matched(self, motion: Motion) -> tuple[tuple[ActuatorMap, ...], tuple[Violation, ...]]:
+        """The pairing of the actuators with the least violations, and these.
+
+        Args:
+            motion: How everything moves on which an actuator can act.
+        """
+        n = self.robot.model.nu
+        table: dict[tuple[int, int], tuple[float, tuple[Violation, ...]]] = {}
+        cost = np.full((n, n), NO_PARTNER)
+        for a, force in enumerate(self.forces):
+            image = None if force is None else motion.image(force)
+            if image is None:
+                continue
+            for b in self._at.get((image.kind, image.place), ()):
+                sign, off = self._pair(a, b, image)
+                if sign:
+                    table[a, b] = sign, off
+                    cost[a, b] = sum(violation.size for violation in off)
+        maps: list[ActuatorMap] = []
+        violations: list[Violation] = []
+        for a, b in zip(*(x.tolist() for x in linear_sum_assignment(cost)), strict=True):
+            if (a, b) in table:
+                maps.append(ActuatorMap(a, b, table[a, b][0]))
+                violations += table[a, b][1]
+            else:
+                violations.append(self._alone(a))
+        return tuple(maps), tuple(violations)
+
+    def _pair(self, a: int, b: int, image: Force) -> tuple[float, tuple[Violation, ...]]:
+        """The sign between the image of a force and another one at the same place, and what the two violate."""
+        key = a, b, image.vector.tobytes()
+        if key not in self._known:
+            force = self.forces[b]
             sign = sign_between(image, force)
-            if sign and image is not None and force is not None:
-                table[a, b] = sign, tuple(_violations(robot, (a, b), sign, (image, force)))
-                cost[a, b] = sum(violation.size for violation in table[a, b][1])
-    maps: list[ActuatorMap] = []
-    violations: list[Violation] = []
-    for a, b in zip(*(x.tolist() for x in linear_sum_assignment(cost)), strict=True):
-        if (a, b) in table:
-            maps.append(ActuatorMap(a, b, table[a, b][0]))
-            violations += table[a, b][1]
-        else:
-            name = robot.name("actuator", a)
-            reason = (
-                "has no counterpart"
-                if forces[a] is not None
-                else "acts on no joint, tendon, body or site alone: not comparable"
-            )
-            violations.append(Violation(name, name, "counterpart", f"{name} {reason}", 1.0, is_fatal=True))
-    return tuple(maps), tuple(violations)
+            off = _violations(self.robot, (a, b), sign, (image, force)) if sign and force is not None else ()
+            self._known[key] = sign, tuple(off)
+        return self._known[key]
+
+    def _alone(self, actuator: int) -> Violation:
+        name = self.robot.name("actuator", actuator)
+        reason = (
+            "has no counterpart"
+            if self.forces[actuator] is not None
+            else "acts on no joint, tendon, body or site alone: not comparable"
+        )
+        return Violation(name, name, "counterpart", f"{name} {reason}", 1.0, is_fatal=True)
 
 
 def uncompared_actuators(robot: Robot) -> Iterator[str]:

@@ -58,8 +58,9 @@ def _geom_violations(robot: Robot, i: int, j: int, s: Float[ndarray, "3 3"]) -> 
     else:
         yield from _shape_violations(robot, i, j, s)
     yield from plain_violations(robot, "geom", i, j, names)
-    if any(differing(*names, "friction", _felt_friction(robot, i, j), _felt_friction(robot, j, i))):
-        yield from differing(*names, "friction", model.geom_friction[i], model.geom_friction[j])
+    friction = list(differing(*names, "friction", model.geom_friction[i], model.geom_friction[j]))
+    if friction and any(differing(*names, "friction", _felt_friction(robot, i, j), _felt_friction(robot, j, i))):
+        yield from friction
 
 
 def _felt_friction(robot: Robot, geom: int, other: int) -> Float[ndarray, " 3"]:

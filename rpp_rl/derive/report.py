@@ -22,7 +22,8 @@ def survey_table(found: Survey, *, worlds: bool = False) -> str:
         worlds: Whether to tell every motion of the world that goes with a relabelling of the robot, not only the best.
     """
     if not found.findings:
-        return "found no symmetry, not even a near one; --all tries every relabelling that the joints admit"
+        nothing = "found no symmetry, not even a near one; --all tries every relabelling that the joints admit"
+        return "\n".join([nothing, *(f"note: {warning}" for warning in found.warnings)])
     groups = _relabellings(found.findings)
     told = list(found.findings) if worlds else [group[0] for group in groups]
     rows = [HEADER, *map(_row, told)]

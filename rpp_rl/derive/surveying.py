@@ -23,6 +23,7 @@ from rpp_rl.derive.robot import HFIELD, Robot
 from rpp_rl.derive.symmetries import RobotSymmetry, find_symmetries
 from rpp_rl.derive.trials import BareModel, Trial, trials
 from rpp_rl.derive.violations import WRITTEN, Violation
+from rpp_rl.derive.zero import mirrored_pose
 from rpp_rl.envs.check import HORIZON, WEAK
 from rpp_rl.envs.simulator import Simulator
 from rpp_rl.symmetry.matrices import matrix_key
@@ -178,7 +179,18 @@ class Survey:
             ["there is no ground, nothing stands on anything: --ground adds one"] if floats and not grounded else []
         )
         task = [] if self.has_task else ["reward and termination were not tested: a model has none"]
-        return [*uncompared(self.robot), *solver_warnings(self.robot), *ground, *task]
+        return [*uncompared(self.robot), *solver_warnings(self.robot), *ground, *self._pose, *task]
+
+    @cached_property
+    def _pose(self) -> list[str]:
+        """That a model without an exact symmetry may have one in another pose than that in which joints are zero."""
+        if self.has_task or any(finding.is_exact for finding in self.findings):
+            return []
+        pose = mirrored_pose(self.robot.model)
+        if pose is None or not any(pose):
+            return []
+        angles = " ".join(f"{angle:g}" for angle in pose)
+        return [f"the axes of its joints mirror each other in another pose: --zero {angles} measures angles from it"]
 
 
 def survey(

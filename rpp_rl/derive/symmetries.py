@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from rpp_rl.derive.actuators import ActuatorMap, matched_actuators
+from rpp_rl.derive.actuators import ActuatorMap, ActuatorMatcher
 from rpp_rl.derive.contacts import cone_violations, contact_violations
 from rpp_rl.derive.equalities import equality_violations
 from rpp_rl.derive.forces import Motion
@@ -136,10 +136,11 @@ def find_symmetries(robot: Robot, *, near: bool = True) -> list[RobotSymmetry]:
         The symmetries; of those with the same maps of state and control the one with the least violations.
     """
     matcher = Matcher(robot, shape_motions(robot), NEAR * robot.size if near else np.inf)
-    found = [_completed(robot, g, match) for g in world_motions(robot) for match in matcher.matches(g)]
+    actuators = ActuatorMatcher(robot)
+    found = [_completed(actuators, g, match) for g in world_motions(robot) for match in matcher.matches(g)]
     ordered = sorted(found, key=lambda element: (not element.has_maps, round(element.score, 9)))
     best = _best_attempts(ordered) if near else ordered
-    return [*without_repetitions(best), *world_turns(robot, matcher)]
+    return [*without_repetitions(best), *world_turns(robot, matcher, actuators)]
 
 
 def identity(robot: Robot) -> RobotSymmetry:
@@ -151,7 +152,7 @@ def identity(robot: Robot) -> RobotSymmetry:
     matcher = Matcher(robot, [np.eye(3)], EQUAL * robot.size)
     for match in matcher.matches(np.eye(3)):
         if all(body == image for body, image in match.bodies):
-            return _completed(robot, np.eye(3), match)
+            return _completed(ActuatorMatcher(robot), np.eye(3), match)
     raise ValueError("the model has parts that are not followed, not even by the identity")
 
 
@@ -203,14 +204,14 @@ def without_repetitions(elements: Iterable[RobotSymmetry]) -> list[RobotSymmetry
     return kept
 
 
-def world_turns(robot: Robot, matcher: Matcher) -> list[RobotSymmetry]:
+def world_turns(robot: Robot, matcher: Matcher, actuators: ActuatorMatcher) -> list[RobotSymmetry]:
     """Turns of the world with a floating robot in it by angles that are no quarter turns."""
     turns = []
     for angle in (TURN, ANY_TURN) if robot.free_roots else ():
         g = snapped(Rotation.from_rotvec(np.radians(angle) * vertical(robot)).as_matrix(), 1e-12)
         fits = [m for m in matcher.matches(g) if all(b == c for b, c in m.bodies) and not _reshapes(m)]
         if fits and np.allclose(g @ robot.model.opt.wind, robot.model.opt.wind):
-            turns.append(_completed(robot, g, fits[0], turn=angle))
+            turns.append(_completed(actuators, g, fits[0], turn=angle))
     return turns
 
 
@@ -224,15 +225,18 @@ def _reshapes(match: Match) -> bool:
     return any(not np.allclose(shape, np.eye(3)) for _, shape in match.shapes)
 
 
-def _completed(robot: Robot, g: Float[ndarray, "3 3"], match: Match, *, turn: float | None = None) -> RobotSymmetry:
+def _completed(
+    actuators: ActuatorMatcher, g: Float[ndarray, "3 3"], match: Match, *, turn: float | None = None
+) -> RobotSymmetry:
     """Add what concerns the robot as a whole: controls and contacts."""
+    robot = actuators.robot
     shapes = dict(match.shapes)
     trees = [shapes.get(int(root), g) for root in robot.model.body_rootid]
     joints = {joint.joint: joint for joint in match.joints}
     bodies = dict(match.bodies)
     tendons, tendon_violations = matched_tendons(robot, match.joints, bodies, trees)
     motion = Motion(joints, {tendon.tendon: tendon for tendon in tendons}, bodies, trees)
-    actuators, violations = matched_actuators(robot, motion)
+    controls, violations = actuators.matched(motion)
     contacts = (
         *equality_violations(robot, motion),
         *contact_violations(robot, match),
@@ -240,7 +244,7 @@ def _completed(robot: Robot, g: Float[ndarray, "3 3"], match: Match, *, turn: fl
     )
     everything = (*match.violations, *tendon_violations, *violations, *contacts)
     distinct = {violation.key: violation for violation in reversed(everything)}
-    return RobotSymmetry(robot, g, match, actuators, tuple(reversed(distinct.values())), turn)
+    return RobotSymmetry(robot, g, match, controls, tuple(reversed(distinct.values())), turn)
 
 
 def _assembled(starts: list[int], maps: Iterable[tuple[int, int, ndarray]]) -> Float[ndarray, "n n"]:

@@ -20,8 +20,8 @@ POSITION_NOISE, VELOCITY_NOISE = 0.05, 1.0
 """Standard deviations [m, rad and m/s, rad/s] of what is added to some states: random actions alone rarely slide."""
 PERTURBED_SHARE = 2
 """One in this many states is perturbed."""
-SETTLING = (0.05, 1.0)
-"""Seconds for which a pose is left to physics."""
+SETTLING, MAX_SETTLING = (0.05, 1.0), 1000
+"""Seconds for which a pose is left to physics, and how many steps of the simulator at most."""
 FALL = 0.05
 """Height [m] above its own at reset from which a pose is dropped."""
 SLIDING, TURNING = 0.3, np.pi
@@ -104,7 +104,7 @@ def _settled(simulator: Simulator, i: int, rng: np.random.Generator) -> States:
     simulator.put_into(start, 0)
     if model.nu:
         env.data.ctrl[:] = model.key_ctrl[i // 3 % model.nkey] if model.nkey else 0.0
-    n_steps = int(rng.uniform(*SETTLING) / model.opt.timestep)
+    n_steps = min(int(rng.uniform(*SETTLING) / model.opt.timestep), MAX_SETTLING)
     with silent():
         mujoco.mj_step(model, env.data, nstep=n_steps)  # pyright: ignore[reportAttributeAccessIssue]
     return States(simulator.current().physics, start.task) if simulator.is_stable() else start
