@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from test_training import make_model, make_trainer, run
 
 import envs_reps
 from rpp_rl.dynamics.augmentation import Augmentation
 from rpp_rl.dynamics.evaluation import equivariance_errors
 from rpp_rl.dynamics.model import TransitionModel
 from rpp_rl.dynamics.training import rollout_loss
+from tests.dynamics.test_training import make_model, make_trainer, run
 
 
 @pytest.mark.parametrize("mode", ["emlp", "mlp"])
