@@ -326,7 +326,7 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401
     return get_origin(kind) is None and isinstance(value, kind)
 
 
-_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", NoneType: "nothing"}
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", NoneType: "nothing", list: "a list"}
 
 
 def _in_words(kind: Any) -> str:  # noqa: ANN401

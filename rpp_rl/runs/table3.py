@@ -7,8 +7,7 @@ goes on, and several processes may share the folder.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -30,52 +29,26 @@ from rpp_rl.io.lock import InUseError, locked
 from rpp_rl.io.provenance import versions
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.callbacks import report
-from rpp_rl.runs.table3_config import KINDS, PAPER_TRANSITIONS, Table3Config
+from rpp_rl.runs.table3_config import KINDS, PAPER_TRANSITIONS, Cell, Table3Config, cells_of
 from rpp_rl.runs.train_dynamics import IS_COMPLETE, divide, train_dynamics
 from rpp_rl.settings import MACHINE_SETTINGS, merged_settings
 
-RESULT_FILE = "result.json"
+RESULT_FILE, CHOICE_FILE = "result.json", "choice.json"
+TUNING_SEED = 1000
+"""The seed of the models by which settings are chosen; none of the table has it."""
 IRRELEVANT = {*MACHINE_SETTINGS, "buffer", "save_freq"}
 """Settings that may differ between the models of one table; data are compared by their checksum."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One model of the table: environment, kind, what is equal, what it learns from and how much of it, seed."""
-
-    env: str
-    kind: str
-    size: str
-    data: str
-    n_transitions: int
-    seed: int
-
-    def folder(self, out: Path) -> Path:
-        """Where its run and its numbers are."""
-        return (
-            out / self.env.replace("/", "-") / f"{self.kind}_{self.size}_{self.data}_{self.n_transitions}_{self.seed}"
-        )
-
-
-def cells_of(table: Table3Config) -> Iterator[Cell]:
-    """All models, those of the first seed first."""
-    for seed, env, n, data in product(range(table.n_seeds), table.buffers, table.n_transitions, table.data):
-        for kind, size in product(table.kinds, table.sizes):
-            # A plain network of equal parameters is the one of equal width.
-            is_plain = KINDS[kind]["mode"] == "mlp"
-            if not is_plain or size == table.sizes[0]:
-                yield Cell(env, kind, "width" if is_plain else size, data, n, seed)
-
-
 def make_table(table: Table3Config, *, progress: bool = False) -> None:
-    """Train and evaluate every model that is missing.
+    """Train and evaluate every model that is missing; one whose training diverges has no result.
 
     Args:
         table: What is compared.
         progress: Whether to show a bar for every training.
 
     Raises:
-        UserError: If settings or data do not fit, a training diverges, or a model was made with other settings.
+        UserError: If settings or data do not fit, or a model was made with other settings.
         KeyboardInterrupt: If the user asks to stop; the same table then goes on.
         OSError: If a file cannot be read or written.
     """
@@ -88,12 +61,25 @@ def make_table(table: Table3Config, *, progress: bool = False) -> None:
                 said = _in_words(_made(cell, table, progress=progress))
         except InUseError:
             said = "another process makes it"
+        except UserError as error:
+            if not _is_divergence(error):
+                raise
+            said = str(error)
         report(f"[{number}/{len(cells)}] {folder.relative_to(out)}: {said}")
 
 
 def results(out: Path) -> list[dict[str, Any]]:
     """Everything that is known of every model that was evaluated, in the order of their names."""
     return [json.loads(path.read_text()) for path in sorted(out.glob(f"*/*/{RESULT_FILE}"))]
+
+
+def choices(out: Path) -> list[dict[str, Any]]:
+    """What was tried for every sort of model that has chosen its settings, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob(f"*/*/{CHOICE_FILE}"))]
+
+
+def _is_divergence(error: UserError) -> bool:
+    return isinstance(error.__cause__, FloatingPointError)
 
 
 def _in_words(result: Mapping[str, Any]) -> str:
@@ -104,11 +90,13 @@ def _in_words(result: Mapping[str, Any]) -> str:
 
 def _made(cell: Cell, table: Table3Config, *, progress: bool) -> dict[str, Any]:
     """The result of a model, which is trained and evaluated as far as that is missing."""
-    raw = _episodes(table.buffers[cell.env], cell.env)
-    other = _episodes(table.others[cell.env], cell.env) if cell.env in table.others else None
-    config = _config(cell, table, raw)
-    checksums = {"own": raw.checksum, "other": None if other is None else other.checksum}
     folder = cell.folder(Path(table.out))
+    raw = _episodes(table.buffers[cell.env], cell.env)
+    other = None
+    if cell.env in table.others:
+        other = _other_agent(table.others[cell.env], table.buffers[cell.env], cell.env)
+    config = _config(cell, table, raw, folder, _chosen(cell, table, raw, progress=progress))
+    checksums = {"own": raw.checksum, "other": None if other is None else other.checksum}
     path = folder / RESULT_FILE
     if path.exists():
         result = json.loads(path.read_text())
@@ -124,13 +112,64 @@ def _made(cell: Cell, table: Table3Config, *, progress: bool) -> dict[str, Any]:
     return result
 
 
-def _config(cell: Cell, table: Table3Config, raw: Episodes) -> ModelConfig:
-    folder = cell.folder(Path(table.out))
+def _chosen(cell: Cell, table: Table3Config, raw: Episodes, *, progress: bool) -> Mapping[str, Any]:
+    """The settings to choose from whose model predicts the validation chunks best, with a record of all."""
+    if not table.tune:
+        return {}
+    sort = dataclasses.replace(cell, seed=TUNING_SEED)
+    folder = sort.folder(Path(table.out))
+    folder.mkdir(exist_ok=True)
+    path = folder / CHOICE_FILE
+    candidates = [dict(zip(table.tune, values, strict=True)) for values in product(*table.tune.values())]
+    configs = [_config(sort, table, raw, folder / str(n), candidate) for n, candidate in enumerate(candidates)]
+    with locked(folder, wait=True):
+        if not path.exists():
+            losses = [_validation_loss(config, progress=progress) for config in configs]
+            about = dataclasses.asdict(sort)
+            tried = [about | {"settings": c, "validation": v} for c, v in zip(candidates, losses, strict=True)]
+            record = {"tried": tried, "config": configs[0].to_dict(), "checksum": raw.checksum}
+            with replacing(path) as file:
+                file.write(json.dumps(record).encode())
+        record = json.loads(path.read_text())
+    if [row["settings"] for row in record["tried"]] != candidates or record["checksum"] != raw.checksum:
+        raise UserError(f"{path} was chosen from other values or by other data; choose another folder")
+    _require_same(path, configs[0], record["config"])
+    return best(record["tried"])["settings"]
+
+
+def best(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What has the lowest loss on the validation chunks.
+
+    Raises:
+        UserError: If all have diverged.
+    """
+    sound = [row for row in tried if row["validation"] is not None]
+    if not sound:
+        raise UserError(f"all trainings with {[row['settings'] for row in tried]} have diverged; give other values")
+    return min(sound, key=lambda row: row["validation"])
+
+
+def _validation_loss(config: ModelConfig, *, progress: bool) -> float | None:
+    """The lowest loss on the validation chunks of a training; None if it diverges."""
+    if not config.validation:
+        raise UserError("settings are chosen by the loss on the validation chunks: set validation above 0")
+    try:
+        run = _trained(Path(config.log_folder), config, progress=progress)
+    except UserError as error:
+        if _is_divergence(error):
+            return None
+        raise
+    return float(np.nanmin(read_model(run)[2]["history"].numpy()[:, 1]))
+
+
+def _config(cell: Cell, table: Table3Config, raw: Episodes, folder: Path, chosen: Mapping[str, object]) -> ModelConfig:
     config = merged_settings(
         ModelConfig,
         {
             "env": cell.env,
-            "buffer": _smoothed(raw, folder.parent) if cell.data == "smoothed" else table.buffers[cell.env],
+            "buffer": _smoothed(raw, cell.folder(Path(table.out)).parent)
+            if cell.data == "smoothed"
+            else table.buffers[cell.env],
             **KINDS[cell.kind],
             "group": table.groups.get(cell.env) or envs_reps.dynamics_group(cell.env, is_finite=True),
             "seed": cell.seed,
@@ -141,12 +180,12 @@ def _config(cell: Cell, table: Table3Config, raw: Episodes) -> ModelConfig:
             "device": table.device,
             **table.settings,
             **table.settings_of.get(cell.kind, {}),
+            **chosen,
         },
     )
     n_chunks, of_paper = (max(n // config.chunk_length, 1) for n in (cell.n_transitions, PAPER_TRANSITIONS))
-    n_batches, n_batches_of_paper = (max(n // config.batch_size, 1) for n in (n_chunks, of_paper))
-    n_epochs = -(-config.n_epochs * n_batches_of_paper // n_batches)
-    return dataclasses.replace(config, n_chunks=n_chunks, n_epochs=n_epochs)
+    batch_size = max(round(config.batch_size * n_chunks / of_paper), 1)
+    return dataclasses.replace(config, n_chunks=n_chunks, batch_size=batch_size)
 
 
 def _smoothed(raw: Episodes, folder: Path) -> str:
@@ -189,13 +228,20 @@ def _episodes(source: str, env: str) -> Episodes:
     return read_episodes(source, env)
 
 
+@cache
+def _other_agent(source: str, own: str, env: str) -> Episodes:
+    """The episodes of another agent; those of one with the same seed may begin alike, and are refused."""
+    episodes = read_episodes(source, env)
+    require_disjoint(_episodes(own, env), episodes)
+    return episodes
+
+
 def _evaluated(cell: Cell, config: ModelConfig, run: Path, raw: Episodes, other: Episodes | None) -> dict[str, Any]:
     """All numbers of a model, on the data as they are also if it has learnt from smoothed ones."""
     model, _, state = read_model(run)
     division = divide(raw, config)
     tests: dict[str, Trajectories] = {"own": division.test}
     if other is not None:
-        require_disjoint(raw, other)
         rng = np.random.default_rng(config.data_seed)
         tests["other"] = other.sample_windows(config.test_length, config.n_test, rng)
     about = dataclasses.asdict(cell) | {

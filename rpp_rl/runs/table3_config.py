@@ -1,7 +1,9 @@
-"""The settings of ``table3``."""
+"""The settings of ``table3``, and the models that they ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from rpp_rl.settings import Settings, setting
@@ -59,11 +61,14 @@ class Table3Config(Settings):
     )
     n_transitions: tuple[int, ...] = setting(
         (PAPER_TRANSITIONS,),
-        "amounts of data to learn from; all make as many updates as 50000 transitions do",
+        "amounts of data to learn from; batch_size is that of 50000, and in proportion for others, so that all make as "
+        "many updates in as many epochs",
         at_least=1,
         flag="--transitions",
     )
-    n_seeds: int = setting(5, "models of every sort, with the seeds 0, 1, ...", at_least=1, flag="--seeds")
+    n_seeds: int = setting(
+        5, "models of every sort, with the seeds 0, 1, ...", at_least=1, at_most=1000, flag="--seeds"
+    )
     groups: dict[str, str] = setting(  # noqa: RUF009
         {}, "groups other than the largest finite one of the dynamics", flag="--groups", metavar="ENV:GROUP"
     )
@@ -71,7 +76,17 @@ class Table3Config(Settings):
         {}, "settings of train-model for all kinds", flag=("-params", "--hyperparams"), metavar="KEY:VALUE"
     )
     settings_of: dict[str, dict[str, object]] = setting(  # noqa: RUF009
-        {}, "settings of train-model for one kind", flag="--params-of", metavar="KIND:{KEY: VALUE}"
+        {},
+        "settings of train-model for one kind, as in 'rpp:{learning_rate: 3e-3}'",
+        flag="--params-of",
+        metavar="KIND:SETTINGS",
+    )
+    tune: dict[str, list] = setting(  # noqa: RUF009
+        {},
+        "values to choose from, by setting, as in learning_rate:[1e-3,1e-2]: every kind trains a model with each "
+        "combination, of a seed of its own, and takes the one that predicts the validation chunks best",
+        flag="--tune",
+        metavar="KEY:VALUES",
     )
     device: str = setting("auto", "device of the models", flag="--device", metavar="DEVICE")
 
@@ -80,8 +95,37 @@ class Table3Config(Settings):
         unknown = sorted(self.settings_of.keys() - set(KINDS))
         if unknown:
             raise ValueError(f"settings_of: unknown kinds {', '.join(unknown)}; there are {', '.join(KINDS)}")
-        given = set(self.settings).union(*self.settings_of.values()) & OWN_SETTINGS
+        given = set(self.settings).union(self.tune, *self.settings_of.values()) & OWN_SETTINGS
         if given:
             raise ValueError(f"the table itself decides {', '.join(sorted(given))}, so it cannot be given as a setting")
+        if not all(self.tune.values()):
+            raise ValueError("tune: expected at least one value to choose from of every setting")
         for env in self.others.keys() - self.buffers.keys():
             raise ValueError(f"test trajectories of {env} were given, but no data to learn from")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the table: environment, kind, what is equal, what it learns from and how much of it, seed."""
+
+    env: str
+    kind: str
+    size: str
+    data: str
+    n_transitions: int
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Where its run and its numbers are."""
+        name = f"{self.kind}_{self.size}_{self.data}_{self.n_transitions}_{self.seed}"
+        return out / self.env.replace("/", "-") / name
+
+
+def cells_of(table: Table3Config) -> Iterator[Cell]:
+    """All models, those of the first seed first."""
+    for seed, env, n, data in product(range(table.n_seeds), table.buffers, table.n_transitions, table.data):
+        for kind, size in product(table.kinds, table.sizes):
+            # A plain network of equal parameters is the one of equal width.
+            is_plain = KINDS[kind]["mode"] == "mlp"
+            if not is_plain or size == table.sizes[0]:
+                yield Cell(env, kind, "width" if is_plain else size, data, n, seed)

@@ -12,7 +12,7 @@ import numpy as np
 from rpp_rl.dynamics.evaluation import HORIZONS
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError
-from rpp_rl.runs.table3 import results
+from rpp_rl.runs.table3 import best, choices, results
 from rpp_rl.runs.table3_config import KINDS
 
 COLUMNS = (
@@ -59,7 +59,10 @@ def write_report(out: Path) -> list[Path]:
     writer.writeheader()
     writer.writerows({**row, "value": f"{row['value']:.6g}"} for row in rows)
     written = []
-    for suffix, content in ((".csv", text.getvalue()), (".md", "\n".join(_markdown(rows, known)) + "\n")):
+    for suffix, content in (
+        (".csv", text.getvalue()),
+        (".md", "\n".join([*_markdown(rows, known), *_choices(out)]) + "\n"),
+    ):
         written.append(out / f"table3{suffix}")
         with replacing(written[-1]) as file:
             file.write(content.encode())
@@ -78,7 +81,8 @@ def _markdown(rows: Sequence[Row], known: Sequence[Row]) -> Iterator[str]:
         chosen = [r for r in chosen if r["size"] == size or r["kind"] in ("mlp", "augmented")]
         if any(r["size"] == size for r in chosen if r["kind"] in ("emlp", "rpp")):
             yield f"\n## {METRICS[metric]}; {TESTS[test]}; trained on {n} {data} transitions, at equal {size}\n"
-            yield from _table(chosen, with_paper=metric == "release" and test == "own")
+            yield from _table(chosen, with_paper=(metric, test, data) == ("release", "own", "smoothed"))
+    yield from _curves(rows)
     yield from _models(rows)
 
 
@@ -105,6 +109,35 @@ def _ratio(means: Mapping[str, float], others: Sequence[str], bound: float) -> s
     return f"{ratio:.3g}" if ratio <= bound else f"**{ratio:.3g}**"
 
 
+def _curves(rows: Sequence[Row]) -> Iterator[str]:
+    """How errors fall with the amount of data, in the honest metric, on raw data."""
+    amounts = sorted({row["n_transitions"] for row in rows})
+    own = _of(rows, test="own", metric="honest", data="raw")
+    for size in SIZES:
+        chosen = [r for r in own if r["size"] == size or r["kind"] in ("mlp", "augmented")]
+        if len(amounts) < 2 or all(r["size"] != size for r in chosen if r["kind"] in ("emlp", "rpp")):
+            continue
+        yield f"\n## Honest errors by the number of transitions, at equal {size}\n"
+        yield f"| environment | steps | | {' | '.join(map(str, amounts))} |"
+        yield "|---" * (3 + len(amounts)) + "|"
+        for env, k in product(sorted({r["env"] for r in chosen}), HORIZONS):
+            values = {
+                kind: [
+                    [100 * r["value"] for r in _of(chosen, env=env, kind=kind, horizon=k, n_transitions=n)]
+                    for n in amounts
+                ]
+                for kind in KINDS
+            }
+            for kind, title in TITLES.items():
+                if any(values[kind]):
+                    yield f"| {env} | {k} | {title} | {' | '.join(map(_mean_and_deviation, values[kind]))} |"
+            means = [
+                {kind: float(np.mean(values[kind][i])) for kind in KINDS if values[kind][i]}
+                for i in range(len(amounts))
+            ]
+            yield f"| {env} | {k} | RPP / MLP | {' | '.join(_ratio(mean, ['mlp'], 1.0) for mean in means)} |"
+
+
 def _models(rows: Sequence[Row]) -> Iterator[str]:
     """What was compared: sizes, symmetry, and how many rollouts diverged."""
     yield "\n## The models\n"
@@ -121,6 +154,28 @@ def _models(rows: Sequence[Row]) -> Iterator[str]:
         lost = [100 * r["value"] for r in _of(of_key, metric="diverged", horizon=max(HORIZONS))]
         numbers = [f"{_mean_and_deviation(values)} %" for values in (one_step, lost)]
         yield f"| {' | '.join([*map(str, key), *numbers])} |"
+
+
+def _choices(out: Path) -> Iterator[str]:
+    """Which settings the sorts of models have chosen."""
+    chosen = choices(out)
+    if not chosen:
+        return
+    yield "\n## Settings that were chosen\n"
+    yield "By the loss on the validation chunks (in brackets) of one model each, with a seed that the table has not.\n"
+    yield "| environment | kind | equal | data | transitions | chosen | tried |"
+    yield "|---|---|---|---|---|---|---|"
+    for choice in chosen:
+        tried = choice["tried"]
+        about = [str(tried[0][key]) for key in ("env", "kind", "size", "data", "n_transitions")]
+        texts = [_candidate(row) for row in tried]
+        yield f"| {' | '.join([*about, _candidate(best(tried)), '; '.join(texts)])} |"
+
+
+def _candidate(row: Row) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items())
+    loss = "diverged" if row["validation"] is None else f"{row['validation']:.4g}"
+    return f"{settings} ({loss})"
 
 
 def _of(rows: Sequence[Row], **wanted: object) -> list[Row]:

@@ -146,18 +146,34 @@ def test_another_agent_is_a_test_besides(buffer, tmp_path, monkeypatch, refused)
 
 
 def test_all_amounts_of_data_make_as_many_updates(buffer, tmp_path, monkeypatch):
-    """Two of 1000 chunks each: the whole of the paper's data make five updates per epoch, 200 transitions one."""
+    """The paper's 5000 chunks make five updates per epoch, and so does every part of them."""
     configs = []
     monkeypatch.setattr(module, "_made", lambda cell, table, **_: configs.append(config(cell, table, buffer)))
     monkeypatch.setattr(module, "_in_words", lambda result: "")
     monkeypatch.setattr("rpp_rl.runs.table3_report.results", lambda out: [])
     main([*flags(buffer, tmp_path, *ONE, "--transitions", "200", "20000", "50000"), "batch_size:1000"])
-    assert [c.n_chunks for c in configs] == [20, 2000, 5000]
-    assert [c.n_epochs for c in configs] == [10, 5, 2]
+    assert [(c.n_chunks, c.batch_size) for c in configs] == [(20, 4), (2000, 400), (5000, 1000)]
+    assert {c.n_epochs for c in configs} == {2}
 
 
 def config(cell, table, buffer):
-    return module._config(cell, table, read_episodes(buffer))
+    return module._config(cell, table, read_episodes(buffer), buffer.parent, {})
+
+
+def test_curves_are_those_of_the_numbers(buffer, tmp_path):
+    given = ["--seeds", "1", "--kinds", "mlp", "rpp", "--sizes", "width", "--data", "raw"]
+    assert make(buffer, tmp_path, *given, "--transitions", "50", "200") == 0
+    (_, curves) = (tmp_path / "table3.md").read_text().split("## Honest errors by the number of transitions")
+    wanted = {"metric": "honest", "horizon": "30"}
+    rows = [row for row in numbers(tmp_path) if wanted.items() <= row.items()]
+    values = {(row["kind"], row["n_transitions"]): 100 * float(row["value"]) for row in rows}
+    for title, expected in (
+        ("MLP", [values["mlp", n] for n in ("50", "200")]),
+        ("RPP / MLP", [values["rpp", n] / values["mlp", n] for n in ("50", "200")]),
+    ):
+        (line,) = [line for line in curves.splitlines() if line.startswith(f"| {ENV} | 30 | {title} |")]
+        cells = [cell.strip().strip("*").split()[0] for cell in line.split("|")[4:6]]
+        assert [float(cell) for cell in cells] == pytest.approx(expected, rel=0.006)
 
 
 def test_settings_of_one_kind_are_those_of_no_other(buffer, tmp_path):
@@ -170,6 +186,32 @@ def test_settings_of_one_kind_are_those_of_no_other(buffer, tmp_path):
     assert rates == {"mlp": 1e-2, "rpp": 1e-3}
     _, about, _ = read_model(next(tmp_path.glob("*/rpp_*/*/*/model.safetensors")))
     assert about["is_complete"]
+
+
+def test_settings_are_chosen_by_the_validation(buffer, tmp_path, monkeypatch, refused):
+    """A step that is far too large diverges, a tiny one learns nothing; the record is kept and asked again."""
+    given = [*ONE, "--tune", "learning_rate:[1e30, 1e-2, 1e-9]"]
+    assert make(buffer, tmp_path, *given, n_epochs=20) == 0
+    (choice,) = [json.loads(path.read_text())["tried"] for path in tmp_path.glob("*/*/choice.json")]
+    losses = {row["settings"]["learning_rate"]: row["validation"] for row in choice}
+    assert losses[1e30] is None
+    assert losses[1e-2] < losses[1e-9]
+    (result,) = [json.loads(path.read_text()) for path in tmp_path.glob("*/*/result.json")]
+    assert (result["config"]["learning_rate"], result["config"]["seed"]) == (1e-2, 0)
+    text = (tmp_path / "table3.md").read_text()
+    assert "learning_rate 1e+30 (diverged)" in text
+    assert f"| {ENV} | rpp | width | raw | 200 | learning_rate 0.01 (" in text
+    monkeypatch.setattr(module, "train_dynamics", None)
+    assert make(buffer, tmp_path, *given, n_epochs=20) == 0
+    others = flags(buffer, tmp_path, *ONE, "--tune", "learning_rate:[1e-2]", n_epochs=20)
+    assert "was chosen from other values" in refused(main, *others)
+
+
+def test_a_training_that_diverges_leaves_the_others_their_turn(buffer, tmp_path, capsys):
+    given = ["--seeds", "1", "--kinds", "rpp", "mlp", "--sizes", "width", "--data", "raw"]
+    assert make(buffer, tmp_path, *given, "--params-of", "rpp:{learning_rate: 1e30}") == 0
+    assert "the training has diverged" in capsys.readouterr().out
+    assert {row["kind"] for row in numbers(tmp_path)} == {"mlp"}
 
 
 def test_what_another_process_makes_is_left_to_it(buffer, tmp_path, capsys):
@@ -188,6 +230,9 @@ def test_what_another_process_makes_is_left_to_it(buffer, tmp_path, capsys):
         (["--params-of", "cnn:{learning_rate: 1}"], "unknown kinds cnn"),
         (["--params-of", "rpp:3"], "settings_of: expected"),
         (["--params-of", "rpp:{seed: 1}"], "the table itself decides seed"),
+        (["--tune", "seed:[1]"], "the table itself decides seed"),
+        (["--tune", "learning_rate:[]"], "expected at least one value"),
+        (["--tune", "learning_rate:1"], "tune: expected"),
         (["--test-buffer", "Ant-v4:ant.npz"], "test trajectories of Ant-v4 were given"),
         (["--buffer", f"{ENV}:none.npz"], "none.npz: No such file"),
     ],
