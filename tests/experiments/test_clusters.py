@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-from test_local_pool import assert_complete
 
 from rpp_rl.experiments.job_folder import State
 from rpp_rl.experiments.plan import read_plan
@@ -13,7 +12,7 @@ from rpp_rl.experiments.ray_cluster import RayCluster
 from rpp_rl.experiments.scheduling import Driver, members_of
 from rpp_rl.experiments.slurm import Requeueable, Slurm
 from rpp_rl.io.border import UserError
-from tests.kit.experiments import TINY, done, start_driver, wait_for, working, write_plan
+from tests.kit.experiments import TINY, assert_complete, done, start_driver, wait_for, working, write_plan
 
 # Ray and submitit leave files and sockets open when processes are killed.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -1,27 +1,12 @@
 """A real grid of trainings, whose processes and whose driver are killed."""
 
-import csv
 import json
 import time
 
 import pytest
 
 from rpp_rl.experiments.job_folder import JobFolder
-from rpp_rl.experiments.reading import read_all
-from tests.kit.experiments import done, kill_process_of, start_driver, wait_for, working, write_plan
-
-
-def assert_complete(folder, n_jobs):
-    """Every run made every step once, and every evaluation."""
-    runs, notes = read_all([folder])
-    assert (len(runs), notes) == (n_jobs, [])
-    for run in runs:
-        assert run.returns.steps.tolist() == [200, 400, 600, 800, 1000]
-        with (run.path / "0.monitor.csv").open() as file:
-            episodes = list(csv.DictReader(list(file)[1:]))
-        assert sum(int(episode["l"]) for episode in episodes) <= 1000
-        assert len(list(run.path.parent.iterdir())) == 1
-    assert len({(run.name, run.env_id, run.seed) for run in runs}) == n_jobs
+from tests.kit.experiments import assert_complete, done, kill_process_of, start_driver, wait_for, working, write_plan
 
 
 def first_steps(job):

@@ -1,5 +1,6 @@
 """Experiments of a few seconds, their driver as a process, and backends that only pretend."""
 
+import csv
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ import sys
 import time
 
 import yaml
+
+from rpp_rl.experiments.reading import read_all
 
 TINY = {
     "n_timesteps": 1000, "eval_freq": 200, "eval_episodes": 1, "save_freq": 100, "learning_starts": 900,
@@ -89,3 +92,16 @@ class FakeBackend:
 
     def stop(self):
         self.stopped = True
+
+
+def assert_complete(folder, n_jobs):
+    """Every run made every step once, and every evaluation."""
+    runs, notes = read_all([folder])
+    assert (len(runs), notes) == (n_jobs, [])
+    for run in runs:
+        assert run.returns.steps.tolist() == [200, 400, 600, 800, 1000]
+        with (run.path / "0.monitor.csv").open() as file:
+            episodes = list(csv.DictReader(list(file)[1:]))
+        assert sum(int(episode["l"]) for episode in episodes) <= 1000
+        assert len(list(run.path.parent.iterdir())) == 1
+    assert len({(run.name, run.env_id, run.seed) for run in runs}) == n_jobs
