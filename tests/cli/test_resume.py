@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from rpp_rl.cli.train_sac import main
-from rpp_rl.io import run_folder
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import callbacks
@@ -221,7 +220,7 @@ def test_dying_at_any_rename_leaves_the_old_checkpoint_or_the_new_one(copied, mo
         if moment == "after" and len(renames) == n_renames:
             raise Died
 
-    monkeypatch.setattr(run_folder.os, "replace", dying_replace)
+    monkeypatch.setattr("os.replace", dying_replace)
     with suppress(Died):
         save_checkpoint(copied, model, keep_buffer=True)
     monkeypatch.undo()
@@ -291,7 +290,7 @@ def test_a_disk_that_is_full_after_some_of_a_checkpoint_keeps_the_one_before(cop
         if next(flushes, handle) is not None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run_folder.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     name = ("rl_model_240_steps.zip", "replay_buffer.safetensors")[n_written]
     with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
         save_checkpoint(copied, model, keep_buffer=True)
