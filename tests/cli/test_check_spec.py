@@ -54,8 +54,13 @@ def test_infinite_errors_become_null():
     [
         (["--env", "Walker-v5"], "no specification for environment 'Walker-v5'"),
         (["--env", "Ant-v5", "--group", "Z3"], "Ant-v5 has no group 'Z3'; it offers D4"),
-        (["--env", "Ant-v5", "--states", "0"], "expected at least 1, got 0"),
     ],
 )
 def test_mistakes_end_in_one_line(refused, argv, message):
     assert message in refused(main, *argv)
+
+
+def test_a_check_needs_a_state(capsys):
+    with pytest.raises(SystemExit):
+        main(["--env", "Ant-v5", "--states", "0"])
+    assert "--states: expected at least 1, got 0" in capsys.readouterr().err
