@@ -59,7 +59,7 @@ class ModelBasedRPPSAC(RPPSAC):
         terminated: TerminationFunction | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        self._models = ModelSettings(**{name: kwargs.pop(name) for name in MODEL_SETTINGS if name in kwargs}).to_dict()
+        self.models = ModelSettings(**{name: kwargs.pop(name) for name in MODEL_SETTINGS if name in kwargs})
         self.reward, self.terminated = reward, terminated
         self.model_trained_at: int | None = None
         super().__init__(policy, env, **kwargs)
@@ -67,11 +67,12 @@ class ModelBasedRPPSAC(RPPSAC):
     @property
     def models(self) -> ModelSettings:
         """What its models are, and how they are used."""
-        return ModelSettings(**self._models)
+        return self._model_settings
 
     @models.setter
     def models(self, settings: ModelSettings) -> None:
-        self._models = settings.to_dict()
+        # Saved agents hold the plain values.
+        self._model_settings, self._models = settings, settings.to_dict()
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Train the model and roll it out if it is time to, and update the agent.
@@ -178,7 +179,7 @@ class ModelBasedRPPSAC(RPPSAC):
     def _setup_model(self) -> None:
         # Agents that were saved before held each setting by itself.
         own = {name: vars(self).pop(name) for name in MODEL_SETTINGS if name in vars(self)}
-        self._models = {**self._models, **own}
+        self.models = ModelSettings(**{**self._models, **own})
         self._imagined = Imagined(self.models.model_retain)
         super()._setup_model()
         if self._vec_normalize_env is not None:
@@ -204,7 +205,7 @@ class ModelBasedRPPSAC(RPPSAC):
             self._imagined.set_rounds([Transitions(**part) for part in state["rounds"]])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "world", "_imagined", "reward", "terminated"]
+        return [*super()._excluded_save_params(), "world", "_imagined", "_model_settings", "reward", "terminated"]
 
 
 def _plain_spec(n_obs: int, n_actions: int) -> EnvSpec:
