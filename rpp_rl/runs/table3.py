@@ -159,7 +159,13 @@ def _validation_loss(config: ModelConfig, *, progress: bool) -> float | None:
         if _is_divergence(error):
             return None
         raise
-    return float(np.nanmin(read_model(run)[2]["history"].numpy()[:, 1]))
+    return _lowest_validation(read_model(run)[2])
+
+
+def _lowest_validation(state: Mapping[str, Any]) -> float | None:
+    """The lowest loss on the validation chunks of a training; None if there was none."""
+    losses = state["history"].numpy()[:, 1]
+    return float(np.nanmin(losses)) if np.isfinite(losses).any() else None
 
 
 def _config(cell: Cell, table: Table3Config, raw: Episodes, folder: Path, chosen: Mapping[str, object]) -> ModelConfig:
@@ -250,11 +256,10 @@ def _evaluated(cell: Cell, config: ModelConfig, run: Path, raw: Episodes, other:
         "n_parameters": model.n_parameters,
         "n_learnt": len(division.train) * division.train.time,
     }
-    history = state["history"].numpy()
     return {
         "config": config.to_dict(),
         "versions": versions(),
-        "validation": float(np.nanmin(history[:, 1])) if np.isfinite(history[:, 1]).any() else None,
+        "validation": _lowest_validation(state),
         "rows": [about | row for name, test in tests.items() for row in _rows(name, model, test, cell.env)],
     }
 
