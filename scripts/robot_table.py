@@ -114,14 +114,14 @@ def record(robot: Robot, folder: Path) -> dict[str, Any]:
     found = survey(env)
     held = accepted(found)
     told = held or _relabellings(found.findings)[:1]
-    worst = max(told, key=lambda f: f.trial.inc_1 if f.trial else float("inf"), default=None)
+    worst = max(told, key=lambda f: f.trial.error_1_step if f.trial else float("inf"), default=None)
     group = closed([found.matrix(finding) for finding in held]).group.name if held else None
     return {
         "joints": int(env.model.njnt),
         "group": group,
         "symmetries": [f"{finding.element.meaning}: {finding.verdict}" for finding in held],
         "nearest": None if held or worst is None else worst.element.meaning,
-        "error": worst.trial.inc_1 if worst and worst.trial else None,
+        "error": worst.trial.error_1_step if worst and worst.trial else None,
         "median": worst.trial.median if worst and worst.trial else None,
         "exact": worst.trial.share_exact if worst and worst.trial else None,
         "differences": list(dict.fromkeys(str(v) for finding in told for v in finding.violations)),

@@ -61,7 +61,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
     trial = finding.trial
     numbers = ("-", "-", "-")
     if trial is not None:
-        numbers = percent(trial.inc_1), percent(trial.median), f"{100 * trial.share_exact:.3g} %"
+        numbers = percent(trial.error_1_step), percent(trial.median), f"{100 * trial.share_exact:.3g} %"
     return finding.name, *numbers, finding.verdict, kept, count, finding.element.meaning
 
 
@@ -72,8 +72,8 @@ def summary(derivation: Derivation) -> str:
              f"{spec.action.size} actions"]  # fmt: skip
     lines += [f"  {record.name}: {record.meaning}" for record in spec.generators]
     lines += [
-        f"  {check.generator}: {check.verdict}, error {percent(check.inc_1)} after a step, "
-        f"{percent(check.inc_20)} after 20, in {check.n_states} states"
+        f"  {check.generator}: {check.verdict}, error {percent(check.error_1_step)} after a step, "
+        f"{percent(check.error_20_steps)} after 20, in {check.n_states} states"
         for check in derivation.checks
     ]
     return "\n".join(lines)

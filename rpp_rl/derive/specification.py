@@ -249,7 +249,7 @@ def _with_evidence(survey: Survey, spec: EnvSpec, checks: Sequence[GeneratorChec
     """Write what the simulator measured into the records; of an infinitesimal generator the worst of its angles."""
     records = []
     for record in spec.generators:
-        worst = max(checks_of(record, checks), key=lambda check: check.inc_1)
+        worst = max(checks_of(record, checks), key=lambda check: check.error_1_step)
         task = ""
         if not survey.has_task:
             task = "reward and termination were not tested"
@@ -257,8 +257,8 @@ def _with_evidence(survey: Survey, spec: EnvSpec, checks: Sequence[GeneratorChec
             replace(
                 record,
                 keeps_reward=survey.has_task and (record.keeps_reward or worst.keeps_reward),
-                inc_1=worst.inc_1,
-                inc_20=worst.inc_20,
+                error_1_step=worst.error_1_step,
+                error_20_steps=worst.error_20_steps,
                 reward_max=worst.reward_max if survey.has_task else None,
                 termination_mismatches=worst.termination_mismatches if survey.has_task else None,
                 note="; ".join(filter(None, [record.note, task])),

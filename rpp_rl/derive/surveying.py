@@ -103,7 +103,7 @@ class Finding:
             return "unusable"
         if self.is_exact:
             return "exact"
-        errors = [self.trial.typical, self.trial.inc_1]
+        errors = [self.trial.typical, self.trial.error_1_step]
         # Where the parts are equal, only contacts are left that depend on how they are computed: the median counts.
         errors += [self.trial.median] if self.has_equal_parts else []
         return "approximate" if min(errors) < WEAK else "weak"
@@ -127,7 +127,9 @@ class Finding:
             "exact": self.is_exact,
             "verdict": self.verdict,
             "keeps_reward": self.keeps_reward,
-            "inc_1": None if self.trial is None or not np.isfinite(self.trial.inc_1) else self.trial.inc_1,
+            "error_1_step": None
+            if self.trial is None or not np.isfinite(self.trial.error_1_step)
+            else self.trial.error_1_step,
             "median": None if self.trial is None else self.trial.median,
             "share_exact": None if self.trial is None else self.trial.share_exact,
             "violations": [str(violation) for violation in self.violations],

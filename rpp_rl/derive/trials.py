@@ -45,10 +45,10 @@ class Trial:
     """How a symmetry did in the simulator.
 
     Attributes:
-        inc_1: Error of positions and velocities after one step, relative to their increment.
-        inc_n: The same after the last step, where the first one left open whether the symmetry is exact.
-        typical: Root mean square of the single states' errors, each counted as 1 at most: unlike `inc_1` it does not
-            hang on a few violent contacts.
+        error_1_step: Error of positions and velocities after one step, relative to their increment.
+        error_n_steps: The same after the last step, where the first one left open whether the symmetry is exact.
+        typical: Root mean square of the single states' errors, each counted as 1 at most: unlike `error_1_step` it does
+            not hang on a few violent contacts.
         median: Median of the single states' errors.
         share_exact: Share of the states in which a step is exact, wild ones included.
         reward: Mean difference of rewards, relative to their spread.
@@ -57,8 +57,8 @@ class Trial:
         n_states: of how many.
     """
 
-    inc_1: float
-    inc_n: float | None
+    error_1_step: float
+    error_n_steps: float | None
     typical: float
     median: float
     share_exact: float
@@ -70,7 +70,7 @@ class Trial:
     @property
     def is_exact(self) -> bool:
         """Whether rounding explains every error."""
-        return max(self.inc_1, self.inc_n or 0.0) < EXACT and self.share_exact == 1.0
+        return max(self.error_1_step, self.error_n_steps or 0.0) < EXACT and self.share_exact == 1.0
 
 
 class BareModel(MujocoEnv):
@@ -206,16 +206,18 @@ def trials(
         if not len(met):
             yield Trial(np.inf, None, np.inf, np.inf, 0.0, 0.0, 0.0, n_states - len(single), n_states)
             continue
-        inc_1, inc_n = state_map.inc(*both_stable(rollouts[0], images[0]), 1), None
-        if n_steps > 1 and inc_1 < EXACT and single.max() < EXACT:
+        error_1_step, error_n_steps = state_map.inc(*both_stable(rollouts[0], images[0]), 1), None
+        if n_steps > 1 and error_1_step < EXACT and single.max() < EXACT:
             long_rollout = long.run(simulator) if long_rollout is None else long_rollout
             image = long.moved(state_map, action_matrix(element)).run(simulator)
-            inc_n = state_map.inc(*both_stable(long_rollout, image), n_steps)
+            error_n_steps = state_map.inc(*both_stable(long_rollout, image), n_steps)
         share = float((single < EXACT).mean())
         # Wild states are to prove exactness; how good a near symmetry is show the ones that a robot meets.
         typical = float(np.sqrt((np.minimum(met, 1.0) ** 2).mean()))
         task = _task_errors(rollouts[0], images[0])
-        yield Trial(inc_1, inc_n, typical, float(np.median(met)), share, *task, n_states - len(single), n_states)
+        yield Trial(
+            error_1_step, error_n_steps, typical, float(np.median(met)), share, *task, n_states - len(single), n_states
+        )
 
 
 def state_map_of(element: RobotSymmetry, simulator: Simulator) -> StateMap:

@@ -78,8 +78,8 @@ class GeneratorCheck:
     Attributes:
         generator: Its name, with the angle for an infinitesimal one.
         n_states: Number of states met on the way, each followed for `HORIZON` steps.
-        inc_1: Error of positions and velocities after one step, relative to their increment.
-        inc_20: The same after `HORIZON` steps.
+        error_1_step: Error of positions and velocities after one step, relative to their increment.
+        error_20_steps: The same after `HORIZON` steps.
         blocks_1: The same for each block of the observation; where the environment derives a block from the state
             (contact forces, inertias), relative to its values instead of its increment.
         blocks_20: The same after `HORIZON` steps.
@@ -101,8 +101,8 @@ class GeneratorCheck:
 
     generator: str
     n_states: int
-    inc_1: float
-    inc_20: float
+    error_1_step: float
+    error_20_steps: float
     blocks_1: dict[str, float]
     blocks_20: dict[str, float]
     reward_max: float
@@ -128,7 +128,7 @@ class GeneratorCheck:
     @property
     def agrees(self) -> bool:
         """Whether positions, velocities and observations agreed up to rounding in every state."""
-        errors = (self.inc_1, self.inc_20, *self.blocks_1.values(), *self.blocks_20.values())
+        errors = (self.error_1_step, self.error_20_steps, *self.blocks_1.values(), *self.blocks_20.values())
         return max(errors) < EXACT and self.share_exact == 1.0
 
     @property
@@ -154,7 +154,7 @@ class GeneratorCheck:
             return "exact" if self.keeps_reward else "exact dynamics"
         if self.alignment < MISALIGNED or self.better:
             return "wrong"
-        return "approximate" if self.inc_1 < WEAK else "weak"
+        return "approximate" if self.error_1_step < WEAK else "weak"
 
 
 def check_spec(
@@ -227,8 +227,8 @@ def with_measurements(spec: EnvSpec, checks: Sequence[GeneratorCheck]) -> EnvSpe
             dataclasses.replace(
                 record,
                 keeps_reward=all(c.keeps_reward for c in own) if all(c.agrees for c in own) else record.keeps_reward,
-                inc_1=max(c.inc_1 for c in own),
-                inc_20=max(c.inc_20 for c in own),
+                error_1_step=max(c.error_1_step for c in own),
+                error_20_steps=max(c.error_20_steps for c in own),
                 reward_max=max(c.reward_max for c in own),
                 termination_mismatches=max(c.termination_mismatches for c in own),
             )
@@ -321,8 +321,8 @@ class Comparison:
         return GeneratorCheck(
             generator=name,
             n_states=int(kept[0].sum()),
-            inc_1=state_map.inc(rollout, image, 1),
-            inc_20=state_map.inc(rollout, image, HORIZON),
+            error_1_step=state_map.inc(rollout, image, 1),
+            error_20_steps=state_map.inc(rollout, image, HORIZON),
             blocks_1=blocks_1,
             blocks_20=self._block_incs(seen, actual, HORIZON),
             reward_max=float(max(r.max(initial=0.0) for r in rewards)),

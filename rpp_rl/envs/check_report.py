@@ -104,12 +104,12 @@ def _shortened(parts: Sequence[str]) -> str:
 def _row(check: GeneratorCheck) -> tuple[str, ...]:
     return (
         check.generator,
-        percent(check.inc_1),
+        percent(check.error_1_step),
         percent(check.median_1),
         percent(check.tail_1),
         f"{100 * check.share_exact:.3g} %",
         percent(max(check.blocks_1.values())),
-        percent(check.inc_20),
+        percent(check.error_20_steps),
         f"{check.reward_max:.2g}",
         f"{check.termination_mismatches} differ",
         f"{check.alignment:.2f}",

@@ -22,6 +22,8 @@ FORMAT = 1
 EXACT = 1e-9
 """Largest error that rounding explains after 20 steps of a simulator."""
 UNIT_IN_NAME = re.compile(r"([^\[\]]+) \[([^\[\]]+)\]")
+NAMES_OF_BEFORE = {"inc_1": "error_1_step", "inc_20": "error_20_steps"}
+"""What files of before call the errors of a `Generator`."""
 KIND_OF_BEFORE = {"rad": "angle", "rad/s": "rate", "m": "position", "m/s": "velocity"}
 
 
@@ -36,8 +38,8 @@ class Generator:
         name: Short name, ``"r"``.
         meaning: In words, ``"every leg moves to the place of the next one"``.
         keeps_reward: Whether reward and termination are invariant (up to the error of the dynamics).
-        inc_1: Error of the state after one step, relative to the state's increment.
-        inc_20: The same after 20 steps.
+        error_1_step: Error of the state after one step, relative to the state's increment.
+        error_20_steps: The same after 20 steps.
         reward_max: Largest difference of rewards on these steps.
         termination_mismatches: On how many of these steps only one side terminated.
         note: What else to know, such as where the symmetry breaks.
@@ -46,8 +48,8 @@ class Generator:
     name: str
     meaning: str
     keeps_reward: bool
-    inc_1: float | None = None
-    inc_20: float | None = None
+    error_1_step: float | None = None
+    error_20_steps: float | None = None
     reward_max: float | None = None
     termination_mismatches: int | None = None
     note: str = ""
@@ -55,7 +57,7 @@ class Generator:
     @property
     def is_exact(self) -> bool:
         """Whether measurements say that dynamics, reward and termination are invariant up to rounding."""
-        errors = (self.inc_1, self.inc_20, self.reward_max, self.termination_mismatches)
+        errors = (self.error_1_step, self.error_20_steps, self.reward_max, self.termination_mismatches)
         return self.keeps_reward and all(error is not None and error < EXACT for error in errors)
 
 
@@ -119,7 +121,7 @@ class EnvSpec:
         It is how far a prior may trust the symmetry: 0 is exact, 1 as bad as predicting no change. It is about the
         dynamics; whether the reward is kept too, `keeps_reward` says.
         """
-        measured = [record.inc_1 for record in self.generators if record.inc_1 is not None]
+        measured = [record.error_1_step for record in self.generators if record.error_1_step is not None]
         return max(measured, default=0.0) if len(measured) == len(self.generators) else None
 
     @property
@@ -270,7 +272,7 @@ class EnvSpec:
             def layout(key: str) -> Layout:
                 return Layout(tuple(_block(block, reps) for block in data[key]))
 
-            generators = tuple(Generator(**record) for record in data["generators"])
+            generators = tuple(_generator(record) for record in data["generators"])
             return EnvSpec(data["env_id"], data["variant"], group, layout("observation"), layout("action"), generators)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"damaged environment specification: {type(error).__name__}: {error}") from error
@@ -278,6 +280,10 @@ class EnvSpec:
 
 def _plain(words: str | tuple[str, ...]) -> str | list[str]:
     return words if isinstance(words, str) else list(words)
+
+
+def _generator(data: Mapping[str, Any]) -> Generator:
+    return Generator(**{NAMES_OF_BEFORE.get(name, name): value for name, value in data.items()})
 
 
 def _block(data: Mapping[str, Any], reps: Sequence[Rep]) -> Block:

@@ -102,8 +102,8 @@ def with_estimates(spec: EnvSpec, checks: Sequence[StatisticalCheck]) -> EnvSpec
         else dataclasses.replace(
             record,
             keeps_reward=record.keeps_reward and check.keeps_reward,
-            inc_1=check.image_error,
-            inc_20=None,
+            error_1_step=check.image_error,
+            error_20_steps=None,
             reward_max=None,
             termination_mismatches=None,
             note="; ".join(filter(None, [record.note, f"estimated from {check.n_transitions} transitions"])),

@@ -162,12 +162,16 @@ def _start(
 
 def _inexact(record: Generator) -> str:
     """What the simulator says about a generator that is no exact symmetry of dynamics, reward and termination."""
-    if record.inc_1 is not None and record.inc_1 < 5e-4 and not record.keeps_reward:
+    if record.error_1_step is not None and record.error_1_step < 5e-4 and not record.keeps_reward:
         return (
             f"the symmetry {record.name} ({record.meaning}) is exact for the dynamics, but it changes reward or "
             "termination (check-spec measures it)"
         )
-    error = "not measured" if record.inc_1 is None else f"{percent(record.inc_1)} of the state's change in one step"
+    error = (
+        "not measured"
+        if record.error_1_step is None
+        else f"{percent(record.error_1_step)} of the state's change in one step"
+    )
     reward = "" if record.keeps_reward else ", and it changes reward or termination"
     return (
         f"the symmetry {record.name} ({record.meaning}) is not exact: its error is {error}{reward} "

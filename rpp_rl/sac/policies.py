@@ -78,10 +78,9 @@ class RPPSACPolicy(SACPolicy):
                 f"expected vectors, got images {observation_space.shape}, which these networks would take unscaled; "
                 "use SB3's own SAC, or a wrapper that makes features of them"
             )
-        self._spec = spec.to_dict() if isinstance(spec, EnvSpec) else spec
         if spec is None and mode != "mlp":
             raise ValueError(f"mode {mode!r} needs policy_kwargs['spec'], for example rpp_rl.load_spec('Ant-v4')")
-        self.symmetry = None if self._spec is None else EnvSpec.from_dict(self._spec)
+        self.symmetry = spec if spec is None or isinstance(spec, EnvSpec) else EnvSpec.from_dict(spec)
         if self.symmetry is not None:
             self.symmetry.check_spaces(observation_space, action_space)
         self._action_box = action_space
@@ -104,7 +103,8 @@ class RPPSACPolicy(SACPolicy):
     def network_kwargs(self) -> dict[str, Any]:
         """The arguments that make these networks, as plain values."""
         own = {"net_arch": self.net_arch, "n_critics": self.critic_kwargs["n_critics"]}
-        return {"spec": self._spec, **self.networks.policy_kwargs(), **own}
+        spec = None if self.symmetry is None else self.symmetry.to_dict()
+        return {"spec": spec, **self.networks.policy_kwargs(), **own}
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.actor, self.critic = self.make_actor(), self.make_critic()

@@ -35,8 +35,8 @@ def test_json_is_a_list_with_one_record_for_each_generator(capsys):
     assert record["generator"] == "f"
     assert record["verdict"] == "exact"
     assert record["keeps_reward"] is True
-    assert record["inc_1"] < 1e-9
-    assert record["inc_20"] < 1e-9
+    assert record["error_1_step"] < 1e-9
+    assert record["error_20_steps"] < 1e-9
     assert record["reward_max"] < 1e-9
     assert record["termination_mismatches"] == 0
     assert record["n_states"] == 5

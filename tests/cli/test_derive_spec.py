@@ -92,7 +92,7 @@ def test_from_the_model_to_a_trained_agent(env_id, model, tmp_path, capsys):
     assert (spec.env_id, spec.variant, spec.group.order) == (env_id, "Z2", 2)
     np.testing.assert_array_equal(spec.action_rep.generators[0], [[0, -1], [-1, 0]])
     assert spec.generators[0].keeps_reward
-    assert spec.generators[0].inc_1 < 1e-12
+    assert spec.generators[0].error_1_step < 1e-12
 
     assert check_spec(["--spec", str(path), "--states", "5", "--json"]) == 0
     assert [check["verdict"] for check in json.loads(capsys.readouterr().out)] == ["exact"]
@@ -168,7 +168,7 @@ def test_every_element_of_the_bare_model_is_a_symmetry_of_the_dynamics(model, ca
     assert derive_spec(["--mjcf", str(model), "--json"]) == 0
     elements = json.loads(capsys.readouterr().out)
     exact = [e for e in elements if e["exact"]]
-    assert all(e["inc_1"] < 1e-12 for e in exact)
+    assert all(e["error_1_step"] < 1e-12 for e in exact)
     assert {e["verdict"] for e in elements} <= {"exact", "approximate", "weak", "unusable"}
     assert any(not e["exact"] and e["violations"] for e in elements)
 

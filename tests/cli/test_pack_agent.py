@@ -1,5 +1,6 @@
 """From the folder of a run to a pretrained agent: packing, listing, reproducing its card, training it further."""
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -177,8 +178,8 @@ def test_what_cannot_be_packed_is_one_line(refused, copied, tmp_path):
 
 def test_a_module_that_a_file_names_is_not_run_unasked(refused, packed, tmp_path):
     agent = load_agent(packed)
-    spec = agent.policy.network_kwargs["spec"]
-    agent.env_id = spec["env_id"] = "antigravity:Walker2d-v5"
+    agent.env_id = "antigravity:Walker2d-v5"
+    agent.policy.symmetry = dataclasses.replace(agent.policy.symmetry, env_id=agent.env_id)
     save_agent(agent, tmp_path / "theirs.safetensors")
     assert "runs the module before the colon" in refused(evaluate_agent, tmp_path / "theirs.safetensors")
 

@@ -218,9 +218,9 @@ def test_a_symmetry_that_is_not_exact_says_how_far_it_is(tmp_path, capsys):
 
 def test_exact_dynamics_are_not_called_an_error_of_nothing():
     """The reward may be what breaks a symmetry; an error of 0.0 % would contradict "not exact"."""
-    record = Generator("f2", "front and back", keeps_reward=False, inc_1=0.0, inc_20=0.0)
+    record = Generator("f2", "front and back", keeps_reward=False, error_1_step=0.0, error_20_steps=0.0)
     assert "is exact for the dynamics, but it changes reward or termination" in _inexact(record)
-    assert "its error is 0.1 %" in _inexact(dataclasses.replace(record, inc_1=0.001))
+    assert "its error is 0.1 %" in _inexact(dataclasses.replace(record, error_1_step=0.001))
 
 
 @pytest.mark.parametrize(("payload", "low", "high"), [("0.0", 29.9, 30.1), ("1.0", 4.0, 12.0)])

@@ -59,7 +59,7 @@ def test_every_row_of_the_tables_is_found(env_id, row):
     if env_id.startswith("Humanoid") and row == "world_yaw90":
         expected = False  # Up to the solver: the error is 1e-7, not 1e-15.
         assert not finding.element.violations
-        assert finding.trial.inc_1 < 1e-5
+        assert finding.trial.error_1_step < 1e-5
         assert any("PGS" in warning for warning in finding.warnings)
     assert finding.is_exact == expected
 
@@ -159,7 +159,7 @@ def test_weak_symmetries_make_no_specification_unless_chosen(env_id):
     spec = derive(robot, chosen(robot, ["e1"]), n_states=20).spec
     assert spec.variant == "Z2"
     assert spec.generators[0].keeps_reward is False
-    assert spec.generators[0].inc_1 > 0.2
+    assert spec.generators[0].error_1_step > 0.2
 
 
 def test_the_exact_ones_alone_can_be_asked_for():
@@ -189,6 +189,6 @@ def test_the_evidence_is_written_into_the_generators():
     robot = found("Walker2d-v4")
     record = derive(robot, accepted(robot), n_states=60).spec.generators[0]
     assert record.keeps_reward
-    assert 0.01 < record.inc_1 < 0.2
+    assert 0.01 < record.error_1_step < 0.2
     assert record.note == "foot_geom friction 0.9, foot_left_geom 1.9"
     assert record.meaning == "the world stays; thigh ↔ thigh_left"

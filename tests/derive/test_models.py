@@ -138,7 +138,7 @@ def test_constraints_between_sites_are_left_to_the_simulator(surveyed):
         finding = element(surveyed(text), LEFT_RIGHT)
         assert finding.violations == ()
         assert finding.warnings == (f"{len(which)} equality constraints are not compared",)
-        assert finding.trial.inc_n is not None or verdict != "exact"
+        assert finding.trial.error_n_steps is not None or verdict != "exact"
         assert finding.verdict == verdict
 
 

@@ -35,8 +35,8 @@ def test_walker_of_version_5_is_symmetric():
 def test_walker_of_version_4_is_symmetric_to_some_percent():
     (check,) = check_spec(envs_reps.load("Walker2d-v4"), n_states=60)
     assert check.verdict == "approximate"
-    assert 0.01 < check.inc_1 < 0.15
-    assert 0.05 < check.inc_20 < 0.3
+    assert 0.01 < check.error_1_step < 0.15
+    assert 0.05 < check.error_20_steps < 0.3
     assert not check.keeps_reward
 
 
@@ -44,8 +44,8 @@ def test_measurements_take_the_place_of_those_that_a_specification_came_with():
     spec = envs_reps.load("Walker2d-v4")
     checks = check_spec(spec, n_states=10)
     (record,) = with_measurements(spec, checks).generators
-    assert (record.inc_1, record.inc_20) == (checks[0].inc_1, checks[0].inc_20)
-    assert record.inc_1 != spec.generators[0].inc_1
+    assert (record.error_1_step, record.error_20_steps) == (checks[0].error_1_step, checks[0].error_20_steps)
+    assert record.error_1_step != spec.generators[0].error_1_step
     assert record.keeps_reward == spec.generators[0].keeps_reward
 
 
@@ -53,8 +53,8 @@ def test_an_infinitesimal_generator_gets_the_larger_of_its_two_measurements():
     spec = envs_reps.load("Ant-v4", "D4xyaw")
     checks = check_spec(spec, n_states=5)
     *discrete, yaw = with_measurements(spec, checks).generators
-    assert [record.inc_1 for record in discrete] == [check.inc_1 for check in checks[:2]]
-    assert yaw.inc_1 == max(check.inc_1 for check in checks[2:])
+    assert [record.error_1_step for record in discrete] == [check.error_1_step for check in checks[:2]]
+    assert yaw.error_1_step == max(check.error_1_step for check in checks[2:])
     assert not yaw.keeps_reward
 
 
@@ -62,7 +62,7 @@ def test_an_infinitesimal_generator_gets_the_larger_of_its_two_measurements():
 def test_wrong_representations_of_the_literature_are_called_wrong(env_id, group):
     (check,) = check_spec(envs_reps.load(env_id, group), n_states=40)
     assert check.verdict == "wrong"
-    assert check.inc_1 > 0.3
+    assert check.error_1_step > 0.3
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def changed_contacts():
 
 def test_a_wrong_derived_block_is_noticed_though_the_state_is_right():
     (check,) = check_spec(changed_contacts(), n_states=10)
-    assert check.inc_20 < EXACT
+    assert check.error_20_steps < EXACT
     assert max(check.blocks_1.values()) > 1.9
     assert check.verdict != "exact"
 

@@ -118,7 +118,7 @@ def test_states_that_blow_up_are_dropped_and_counted(pendulums, capfd):
     (check,) = check_spec(mirror(), pendulums(is_unstable=True), n_states=20)
     assert check.n_unstable > 0
     assert check.n_states < 20
-    assert np.isfinite(check.inc_20)
+    assert np.isfinite(check.error_20_steps)
     assert "unstable" not in capfd.readouterr().err
 
 

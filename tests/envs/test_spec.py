@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -266,3 +267,16 @@ def test_specifications_of_before_carry_the_unit_in_the_name():
         ("height", "position", "m"),
         ("angular velocity", "rate", "rad/s"),
     ]
+
+
+def test_specifications_of_before_name_the_errors_otherwise():
+    spec = robot()
+    measured = dataclasses.replace(spec.generators[0], error_1_step=0.1, error_20_steps=0.3)
+    spec = dataclasses.replace(spec, generators=(measured, *spec.generators[1:]))
+    data = spec.to_dict()
+    for record in data["generators"]:
+        record["inc_1"], record["inc_20"] = record.pop("error_1_step"), record.pop("error_20_steps")
+    assert EnvSpec.from_dict(data) == spec
+    record["inc_2"] = 0.0
+    with pytest.raises(ValueError, match="inc_2"):
+        EnvSpec.from_dict(data)

@@ -95,7 +95,7 @@ def test_estimates_take_the_place_of_what_a_specification_came_with():
         check = verdict(spec, env)
         estimated = with_estimates(spec, [check])
         (record,) = estimated.generators
-        assert (record.inc_1, record.inc_20, record.is_exact) == (check.image_error, None, False)
+        assert (record.error_1_step, record.error_20_steps, record.is_exact) == (check.image_error, None, False)
         assert record.note == "estimated from 3000 transitions"
         errors.append(estimated.error)
     assert errors == sorted(errors)
@@ -122,7 +122,7 @@ def test_a_reward_that_changes_is_noticed():
         assert check.keeps_reward is keeps
         (record,) = with_estimates(idle(), [check]).generators
         assert record.keeps_reward is keeps
-        assert record.inc_1 < 0.1
+        assert record.error_1_step < 0.1
 
 
 def test_noise_that_nothing_predicts_earns_no_trust():

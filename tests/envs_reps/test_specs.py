@@ -152,7 +152,7 @@ def test_every_generator_is_explained_and_measured(spec):
     for record in spec.generators:
         assert record.name
         assert record.meaning
-        assert record.inc_1 is not None
+        assert record.error_1_step is not None
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name.startswith("Ant") and name.endswith("/D4")])
@@ -209,12 +209,12 @@ def test_the_default_group_comes_first(env_id):
 
 def test_the_error_of_a_specification_is_that_of_its_worst_generator():
     """The number that a prior reads."""
-    assert envs_reps.load("Walker2d-v4").error == envs_reps.load("Walker2d-v4").generators[0].inc_1
+    assert envs_reps.load("Walker2d-v4").error == envs_reps.load("Walker2d-v4").generators[0].error_1_step
     assert envs_reps.load("Ant-v5", "D4xyaw").error == 9e-5
     assert envs_reps.load("Ant-v5", "D4").error < 1e-12
     assert (envs_reps.load("Ant-v5", "D4xyaw").keeps_reward, envs_reps.load("Ant-v5").keeps_reward) == (False, True)
     spec = envs_reps.load("Ant-v5")
-    unmeasured = dataclasses.replace(spec.generators[0], inc_1=None)
+    unmeasured = dataclasses.replace(spec.generators[0], error_1_step=None)
     assert dataclasses.replace(spec, generators=(unmeasured, spec.generators[1])).error is None
     assert EnvSpec.from_dict(spec.to_dict()).error == spec.error
 
@@ -234,5 +234,5 @@ def test_the_simulator_confirms_the_evidence(spec):
         else:
             assert check.verdict in ("approximate", "weak")
             # Errors of few states come from rare slides; those of the Ant's yaw differ fiftyfold between seeds.
-            assert record.inc_20 / 100 < check.inc_20 < record.inc_20 * 10
-            assert (check.inc_1 < 0.2) == (record.inc_1 < 0.2)
+            assert record.error_20_steps / 100 < check.error_20_steps < record.error_20_steps * 10
+            assert (check.error_1_step < 0.2) == (record.error_1_step < 0.2)

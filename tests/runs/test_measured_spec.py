@@ -27,7 +27,7 @@ def pendulum(env_id="Pendulum-v1", *, torque=-1):
         Layout(tuple(Block(name, (i,), {1: trivial, -1: sign}[s](Z2)) for i, (name, s) in enumerate(signs)))
         for signs in ([("cosine", 1), ("sine", -1), ("rate", -1)], [("torque", torque)])
     ]
-    record = Generator("f", "left and right are exchanged", keeps_reward=True, inc_1=0.0)
+    record = Generator("f", "left and right are exchanged", keeps_reward=True, error_1_step=0.0)
     return EnvSpec(env_id, "Z2", Z2, *layouts, (record,))
 
 
