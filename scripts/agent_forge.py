@@ -9,7 +9,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ class Forge:
         ]  # fmt: skip
 
     def case(self) -> Case:
-        """One random case."""
-        return self._pick(self.makers)()
+        """One random case; a change that puts in what was there leaves a good file."""
+        case = self._pick(self.makers)()
+        return replace(case, may_load=case.may_load or case.data in (*self.files, *self.zips))
 
     def _pick(self, values: list[Any]) -> Any:  # noqa: ANN401
         return values[int(self.rng.integers(len(values)))]

@@ -63,8 +63,6 @@ class Watch:
             return not name.startswith((*TRUSTED, "<frozen", "<string>", "<@beartype("))
         if event == "import":
             return args[1] is not None and not _is_trusted(args[1])
-        if event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir():
-            return False  # Minari makes the folder of its data sets whenever it looks there
         return event in WRITING or event in RUNNING
 
     def _is_wrong_file(self, path: Any, mode: str | None, flags: int) -> bool:  # noqa: ANN401

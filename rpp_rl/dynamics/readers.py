@@ -158,25 +158,15 @@ def _read_npz(source: str | Path) -> Episodes:
 
 def _read_minari(source: str | Path) -> Episodes:
     try:
-        import minari  # pyright: ignore[reportMissingImports]
+        from rpp_rl.io.minari_file import minari_folder, read_minari
     except ImportError as error:
-        raise ValueError("reading a Minari data set needs Minari: pip install 'rpp_rl[minari]'") from error
-    try:
-        dataset = minari.load_dataset(str(source).removeprefix(MINARI))
-        episodes = [(episode.observations, episode.actions) for episode in dataset.iterate_episodes()]
-        env_spec = dataset.spec.env_spec
-    except FileNotFoundError as error:
-        raise ValueError(f"Minari has no such data set on this machine: {error}") from error
-    except OSError:
-        raise
-    except Exception as error:  # what Minari and HDF5 raise about a damaged data set is not known
-        raise ValueError(f"damaged, says Minari ({type(error).__name__}: {str(error)[:200]})") from error
-    if not all(isinstance(array, np.ndarray) for episode in episodes for array in episode):
-        raise ValueError("expected observations and actions that are vectors")
+        raise ValueError("reading a Minari data set needs h5py: pip install 'rpp_rl[minari]'") from error
+    folder = minari_folder(str(source).removeprefix(MINARI))
+    if not folder.is_dir():
+        raise ValueError(f"Minari has no such data set on this machine: expected the folder {folder}")
+    episodes, env_id = read_minari(folder)
     return Episodes(
-        tuple(_numbers(states) for states, _ in episodes),
-        tuple(_numbers(actions) for _, actions in episodes),
-        None if env_spec is None else env_spec.id,
+        tuple(_numbers(states) for states, _ in episodes), tuple(_numbers(actions) for _, actions in episodes), env_id
     )
 
 

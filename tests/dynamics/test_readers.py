@@ -3,12 +3,17 @@
 import io
 import json
 import pickle
+import sys
+import warnings
 
+import h5py
+import minari
 import numpy as np
 import pytest
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from minari.data_collector import EpisodeBuffer
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.save_util import save_to_pkl
 
@@ -218,31 +223,110 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path):
         read_episodes(tmp_path / "data.npz")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Minari misses the author, the code, ...
-def test_minari_data_sets_are_read(tmp_path, monkeypatch):
-    minari = pytest.importorskip("minari")
-    from minari.data_collector import EpisodeBuffer
-
+@pytest.fixture
+def minari_data(tmp_path, monkeypatch):
+    """The folder of a data set of one episode, written by Minari itself."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     box = spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    states = np.arange(8, dtype=np.float32).reshape(4, 2)
-    episode = {
-        "observations": states,
-        "actions": states[:-1] / 10,
-        "rewards": np.zeros(3),
-        "terminations": np.array([False, False, True]),
-        "truncations": np.zeros(3, dtype=bool),
-    }
-    minari.create_dataset_from_buffers(
-        "counter/test-v0", [EpisodeBuffer(**episode)], env="Pendulum-v1", observation_space=box, action_space=box
-    )
+    with warnings.catch_warnings():  # it misses the author, the code, ...
+        warnings.simplefilter("ignore")
+        minari.create_dataset_from_buffers(
+            "counter/test-v0",
+            [EpisodeBuffer(**MINARI_EPISODE)],
+            env="Pendulum-v1",
+            observation_space=box,
+            action_space=box,
+        )
+    return tmp_path / "counter" / "test-v0" / "data"
+
+
+MINARI_EPISODE = {
+    "observations": np.arange(8, dtype=np.float32).reshape(4, 2),
+    "actions": np.arange(6, dtype=np.float32).reshape(3, 2) / 10,
+    "rewards": np.zeros(3),
+    "terminations": np.array([False, False, True]),
+    "truncations": np.zeros(3, dtype=bool),
+    "infos": {"success": np.zeros(4, dtype=bool), "words": ["a", "bb", "", "c"]},
+}
+
+
+def test_minari_data_sets_are_read(minari_data):
     read = read_episodes("minari:counter/test-v0", "Pendulum-v1")
     assert read.env_id == "Pendulum-v1"
-    np.testing.assert_array_equal(read.states[0], states)
-    np.testing.assert_array_equal(read.actions[0], episode["actions"])
+    np.testing.assert_array_equal(read.states[0], MINARI_EPISODE["observations"])
+    np.testing.assert_array_equal(read.actions[0], MINARI_EPISODE["actions"])
     with pytest.raises(ValueError, match="no such data set on this machine"):
         read_episodes("minari:counter/none-v0")
-    described = next(tmp_path.rglob("metadata.json"))
-    described.write_text("{}")
-    with pytest.raises(ValueError, match="damaged, says Minari"):
+    (minari_data / "main_data.hdf5").unlink()
+    with pytest.raises(FileNotFoundError):
+        read_episodes("minari:counter/test-v0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total_episodes": 2**31}, "says 2147483648 episodes, main_data.hdf5 has 1"),
+        ({"total_episodes": "1"}, "says 1 episodes"),
+        ({"total_episodes": -1}, "says -1 episodes"),
+        ({"total_episodes": 0}, "expected episodes, got 0"),
+        ({"data_format": "arrow"}, "expected the format hdf5, got arrow"),
+        ({"env_spec": {"id": "Pendulum-v1"}}, "damaged, or no data set"),
+        ({"env_spec": json.dumps({"id": 1})}, "the id of its environment is 1"),
+        (None, "damaged, or no data set of Minari: 'data_format'"),
+    ],
+)
+def test_metadata_of_minari_that_lie_are_refused(minari_data, change, message):
+    file = minari_data / "metadata.json"
+    file.write_text(json.dumps({} if change is None else json.loads(file.read_text()) | change))
+    with pytest.raises(ValueError, match=f"minari:counter/test-v0: .*{message}"):
+        read_episodes("minari:counter/test-v0")
+
+
+def test_a_data_set_of_minari_imports_nothing(minari_data):
+    file = minari_data / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["env_spec"] = json.dumps({**json.loads(metadata["env_spec"]), "entry_point": "antigravity:Env"})
+    del metadata["observation_space"]  # then Minari makes the environment
+    file.write_text(json.dumps(metadata))
+    assert len(read_episodes("minari:counter/test-v0")) == 1
+    assert "antigravity" not in sys.modules
+
+
+def _virtual(group, name):
+    layout = h5py.VirtualLayout((4, 2), "f4")
+    layout[:] = h5py.VirtualSource("other.hdf5", "x", (4, 2))
+    group.create_virtual_dataset(name, layout)
+
+
+def _array(shape, dtype="f4", **options):
+    return lambda group, name: group.create_dataset(name, shape, dtype, **options)
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (_array((10**9, 2), chunks=(1000, 2)), "bytes are too many for its size"),
+        (_array((4, 2), chunks=(10**8, 2), maxshape=(None, 2)), "bytes are too many for its size"),
+        (_array((2**33, 2**33), chunks=(1000, 2)), "bytes are too many for its size"),
+        (lambda group, name: group.update({name: h5py.SoftLink("/episode_0/kept")}), "is missing, or a link"),
+        (lambda group, name: group.update({name: h5py.ExternalLink("/dev/null", "/x")}), "is missing, or a link"),
+        (_array((4, 2), external=[("/etc/passwd", 0, 32)]), "observations lies in another file"),
+        (_virtual, "observations lies in another file"),
+        (_array((4, 2), "S3"), "expected vectors of numbers in episode_0/observations"),
+        (lambda group, name: group.create_group(name), "expected vectors of numbers in episode_0/observations"),
+        (lambda *_: None, "observations is missing"),
+    ],
+)
+def test_arrays_of_minari_that_lie_are_refused(minari_data, put, message):
+    with h5py.File(minari_data / "main_data.hdf5", "a") as file:
+        file.move("episode_0/observations", "episode_0/kept")
+        put(file["episode_0"], "observations")
+    with pytest.raises(ValueError, match=f"minari:counter/test-v0: damaged.*{message}"):
+        read_episodes("minari:counter/test-v0")
+
+
+def test_data_of_minari_cut_short_are_refused(minari_data):
+    path = minari_data / "main_data.hdf5"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="minari:counter/test-v0: damaged: "):
         read_episodes("minari:counter/test-v0")
