@@ -162,11 +162,11 @@ class Evaluation(Periodic):
     def __init__(
         self, folder: RunFolder, envs: VecEnv, n_episodes: int, every: int, check_stop: Callable[..., None], seed: int
     ) -> None:
-        timesteps, results, ep_lengths = folder.load_evaluations()
+        self.history = folder.load_evaluations()
+        timesteps, results, _ = self.history
         super().__init__(every, last=int(timesteps[-1]) if len(timesteps) else 0)
         self.folder, self.envs, self.n_episodes, self.check_stop = folder, envs, n_episodes, check_stop
         self.seed = seed
-        self.timesteps, self.results, self.ep_lengths = list(timesteps), list(results), list(ep_lengths)
         self.best = max((float(np.mean(returns)) for returns in results), default=-np.inf)
         self.started = (time.monotonic(), 0)
 
@@ -181,13 +181,14 @@ class Evaluation(Periodic):
             self.model, self.envs, self.n_episodes, callback=self.check_stop, return_episode_rewards=True
         )
         n_steps, mean, std = self.model.num_timesteps, float(np.mean(returns)), float(np.std(returns))
-        self.timesteps.append(n_steps)
-        self.results.append(np.asarray(returns))
-        self.ep_lengths.append(np.asarray(lengths))
+        new = np.array([n_steps]), np.array([returns]), np.array([lengths])
+        self.history = tuple(
+            np.concatenate(pair) if len(pair[0]) else pair[1] for pair in zip(self.history, new, strict=True)
+        )
         if mean > self.best:
             self.best = mean
             save_agent(self.model, self.folder.best_agent)
-        self.folder.save_evaluations(*map(np.asarray, (self.timesteps, self.results, self.ep_lengths)))
+        self.folder.save_evaluations(*self.history)
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
         self.model.dump_logs()

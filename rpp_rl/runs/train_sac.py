@@ -1,6 +1,7 @@
 """Training an agent by soft actor-critic with the symmetry of the robot as a soft prior."""
 
 import dataclasses
+import math
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -249,7 +250,7 @@ def _train(
             save_agent(agent, folder.agent)
     finally:
         bar.close()
-    best = f", best mean return {evaluation.best:.1f}" if evaluation.results else ""
+    best = f", best mean return {evaluation.best:.1f}" if math.isfinite(evaluation.best) else ""
     report(f"done: {agent.num_timesteps} steps{best}; the agent is {folder.agent}")
     return SACRun(folder, agent, is_complete=True, status=stop.status)
 
