@@ -50,38 +50,21 @@ NETWORK_SETTINGS = tuple(field.name for field in dataclasses.fields(NetworkSetti
 
 
 @dataclass(frozen=True)
-class AgentSettings(Settings):
-    """How an agent learns, beside its networks: arguments of `rpp_rl.sac.RPPSAC`, which says more about them.
+class LearningSettings(Settings):
+    """What `rpp_rl.sac.RPPSAC` adds to the learning of Stable-Baselines3's SAC: settings of a run and its arguments.
+
+    Declared here once, as `NetworkSettings` are.
 
     Raises:
         ValueError: If a value has the wrong type or lies outside its range.
     """
 
-    seed: int | None = setting(
-        None,
-        "seed of every random number; drawn and recorded when absent",
-        at_least=0,
-        at_most=2**32 - 1,
-        flag="--seed",
+    compile: bool = setting(
+        True,
+        "capture the updates as one graph where the networks are on a GPU, with a copy of the replay buffer there",
+        flag="--compile",
     )
-    device: str = setting(
-        "auto", "device of the networks: auto, cpu, cuda, cuda:1, ...", flag="--device", metavar="DEVICE"
-    )
-    compile: bool = setting(True, "capture the updates as one graph where the networks are on a GPU", flag="--compile")
-
-    learning_rate: float = setting(3e-4, "step size of all optimisers", at_least=0)
-    buffer_size: int = setting(1_000_000, "transitions in the replay buffer", at_least=1)
-    learning_starts: int = setting(10_000, "random steps before the first update", at_least=0)
-    batch_size: int = setting(256, "transitions per update", at_least=1)
-    tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
-    gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
-    train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
-    gradient_steps: int = setting(1, "updates per round and environment; -1 for as many as steps", at_least=-1)
-    ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
-    target_entropy: float | Literal["auto", "half"] = setting(
-        "auto", "entropy to keep; 'auto' is minus the number of actions, 'half' is half of that"
-    )
-    policy_delay: int = setting(1, "updates of the critics for one of the policy", at_least=1)
+    policy_delay: int = setting(1, "updates of the critics for one of the policy and of the temperature", at_least=1)
     scale_rewards: bool = setting(False, "divide rewards by the running scale of the returns")
     augment: bool = setting(False, "move every sampled transition by a random element of the group", flag="--augment")
     mirror_loss: float = setting(
@@ -109,6 +92,49 @@ class AgentSettings(Settings):
     critic_residual_var: float | None = setting(None, "that for their residual pathway")
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in ("actor", "critic"):
+            decay, has_gaussian = f"{part}_residual_decay", getattr(self, f"{part}_residual_var") is not None
+            if getattr(self, decay) == "auto" and has_gaussian:  # one prior is enough
+                object.__setattr__(self, decay, None)
+
+
+LEARNING_SETTINGS = tuple(field.name for field in dataclasses.fields(LearningSettings))
+"""The names of `LearningSettings`."""
+
+
+@dataclass(frozen=True)
+class AgentSettings(LearningSettings):
+    """How an agent learns, beside its networks: arguments of `rpp_rl.sac.RPPSAC`, here those that SB3's SAC has too.
+
+    Raises:
+        ValueError: If a value has the wrong type or lies outside its range.
+    """
+
+    seed: int | None = setting(
+        None,
+        "seed of every random number; drawn and recorded when absent",
+        at_least=0,
+        at_most=2**32 - 1,
+        flag="--seed",
+    )
+    device: str = setting(
+        "auto", "device of the networks: auto, cpu, cuda, cuda:1, ...", flag="--device", metavar="DEVICE"
+    )
+    learning_rate: float = setting(3e-4, "step size of all optimisers", at_least=0)
+    buffer_size: int = setting(1_000_000, "transitions in the replay buffer", at_least=1)
+    learning_starts: int = setting(10_000, "random steps before the first update", at_least=0)
+    batch_size: int = setting(256, "transitions per update", at_least=1)
+    tau: float = setting(0.005, "speed at which the target critics follow the critics", at_least=0, at_most=1)
+    gamma: float = setting(0.99, "discount per step", at_least=0, at_most=1)
+    train_freq: int = setting(1, "steps of each environment between two rounds of updates", at_least=1)
+    gradient_steps: int = setting(1, "updates per round and environment; -1 for as many as steps", at_least=-1)
+    ent_coef: float | str = setting("auto", "entropy coefficient: a number, 'auto', or 'auto_x' to start at x")
+    target_entropy: float | Literal["auto", "half"] = setting(
+        "auto", "entropy to keep; 'auto' is minus the number of actions, 'half' is half of that"
     )
 
     def agent_kwargs(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from gymnasium import spaces
@@ -16,7 +16,8 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Mode, merge, parameter_groups
+from rpp_rl.nn import Mode, merge, parameter_groups, residual_decay
+from rpp_rl.nn.prior import UNKNOWN_ERROR
 from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
 from rpp_rl.sac.networks import RPPActor, RPPCritic
@@ -28,6 +29,12 @@ NO_EFFECT = ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean
 
 OF_SB3 = ("net_arch", "n_critics")
 """Those of `NetworkSettings` that SB3's policy has too, and divides among actor and critics."""
+
+DECAYING = (torch.optim.Adam, torch.optim.AdamW)
+"""Optimisers in whose steps a residual pathway can decay."""
+
+REWARD_ERROR = 0.3
+"""What a symmetry that changes the reward counts as at least, as an error of the dynamics would."""
 
 
 class RPPSACPolicy(SACPolicy):
@@ -42,7 +49,8 @@ class RPPSACPolicy(SACPolicy):
         spec: The environment's symmetry, an `EnvSpec` or its ``to_dict()``; only the mode ``mlp`` works without.
         mode: ``rpp``: soft prior; ``emlp``: law; ``mlp``: plain networks on the raw observation, as SB3's.
         actor_residual_decay: Decoupled decay of the actor's residual pathway in ``rpp`` mode, see
-            `rpp_rl.nn.parameter_groups`; the optimiser is torch's AdamW then.
+            `rpp_rl.nn.parameter_groups`; the optimiser is torch's AdamW then. ``"auto"`` for
+            `rpp_rl.nn.residual_decay` of the specification's measured error.
         critic_residual_decay: The same for the critics.
         kwargs: Those of `NetworkSettings`, and of SB3's ``SACPolicy`` (``optimizer_kwargs``, ``net_arch`` as a mapping,
             ...). Adam is fused unless ``optimizer_kwargs`` say otherwise.
@@ -64,8 +72,8 @@ class RPPSACPolicy(SACPolicy):
         *,
         spec: EnvSpec | Mapping[str, Any] | None = None,
         mode: Mode = "rpp",
-        actor_residual_decay: float | None = None,
-        critic_residual_decay: float | None = None,
+        actor_residual_decay: float | Literal["auto"] | None = None,
+        critic_residual_decay: float | Literal["auto"] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         own = {name: kwargs.pop(name) for name in NETWORK_SETTINGS if name in kwargs and name not in OF_SB3}
@@ -84,8 +92,13 @@ class RPPSACPolicy(SACPolicy):
         if self.symmetry is not None:
             self.symmetry.check_spaces(observation_space, action_space)
         self._action_box = action_space
-        self.residual_decay = {"actor": actor_residual_decay, "critic": critic_residual_decay}
-        if issubclass(kwargs.get("optimizer_class", torch.optim.Adam), torch.optim.Adam):
+        optimizer = kwargs.get("optimizer_class", torch.optim.Adam)
+        decays = {"actor": actor_residual_decay, "critic": critic_residual_decay}
+        trusting = self._trusting_decay(optimizer)
+        self.residual_decay: dict[str, float | None] = {
+            name: trusting if isinstance(decay, str) else decay for name, decay in decays.items()
+        }
+        if issubclass(optimizer, torch.optim.Adam):
             kwargs["optimizer_kwargs"] = {"fused": True, **(kwargs.get("optimizer_kwargs") or {})}
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
@@ -106,6 +119,12 @@ class RPPSACPolicy(SACPolicy):
         spec = None if self.symmetry is None else self.symmetry.to_dict()
         return {"spec": spec, **self.networks.policy_kwargs(), **own}
 
+    def _trusting_decay(self, optimizer: type[torch.optim.Optimizer]) -> float | None:
+        """The decay of a residual pathway that trusts the symmetry; None where nothing can decay so."""
+        if self.symmetry is None or self.mode != "rpp" or optimizer not in DECAYING:
+            return None
+        return residual_decay(trusted_error(self.symmetry))
+
     def _build(self, lr_schedule: Schedule) -> None:
         self.actor, self.critic = self.make_actor(), self.make_critic()
         # Polyak averaging is linear, and so is W in the parameters: targets need W alone and cost what plain ones do.
@@ -120,7 +139,7 @@ class RPPSACPolicy(SACPolicy):
         kind = cast(Any, self.optimizer_class)
         if len(groups) == 1:
             return kind(network.parameters(), lr=lr, **self.optimizer_kwargs)
-        if kind not in (torch.optim.Adam, torch.optim.AdamW):
+        if kind not in DECAYING:
             raise ValueError(
                 f"a residual pathway decays in the steps of Adam, got {kind.__name__}; set actor_residual_decay and "
                 "critic_residual_decay to null"
@@ -171,6 +190,12 @@ class RPPSACPolicy(SACPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         decays = {f"{name}_residual_decay": decay for name, decay in self.residual_decay.items()}
         return {**super()._get_constructor_parameters(), **self.network_kwargs, **decays}
+
+
+def trusted_error(spec: EnvSpec) -> float:
+    """The measured error of a symmetry, as the prior counts it: `EnvSpec.error` with what is not in it."""
+    error = UNKNOWN_ERROR if spec.error is None else spec.error
+    return error if spec.keeps_reward else max(error, REWARD_ERROR)
 
 
 def _refuse_without_effect(kwargs: Mapping[str, Any]) -> None:

@@ -25,7 +25,8 @@ from rpp_rl.fast.batches import is_plain
 from rpp_rl.fast.captured_update import CapturedUpdate
 from rpp_rl.fast.sac_update import FastUpdate
 from rpp_rl.nn import Mode, Prior
-from rpp_rl.sac.arguments import policy_and_env, trusting_decay, with_symmetry
+from rpp_rl.sac.arguments import given_once, policy_and_env, symmetry_kwargs
+from rpp_rl.sac.config import LEARNING_SETTINGS, LearningSettings
 from rpp_rl.sac.loss_means import LossMeans
 from rpp_rl.sac.plain_update import PlainSAC
 from rpp_rl.sac.policies import RPPSACPolicy
@@ -33,6 +34,9 @@ from rpp_rl.sac.replay import filled, with_capacity
 from rpp_rl.sac.reward_scale import add_rewards, no_returns
 
 Update = Literal["auto", "plain"]
+
+OF_THE_POLICY = ("actor_residual_decay", "critic_residual_decay")
+"""Those of `LearningSettings` that the policy takes, which makes the optimisers."""
 
 OVERRIDABLE = ("critic_loss", "actor_loss", "plain_update", "plain_follow_critic")
 """Methods of the plain update; where a subclass has one of its own, the fast update would not be the same."""
@@ -52,29 +56,11 @@ class RPPSAC(PlainSAC):
         spec: The symmetry: an `EnvSpec`, the name of one of the environment's groups, or the path of a YAML file.
             Absent for ``policy_kwargs["spec"]``, and without that for the environment's default group.
         mode: ``"rpp"``, ``"emlp"`` or ``"mlp"``; absent for that of ``policy_kwargs``.
-        actor_residual_decay: Decay of the actor's residual pathway, relative to the learning rate; None for none;
-            ``"auto"`` for `rpp_rl.nn.residual_decay` of the specification's measured error, or none where
-            ``actor_residual_var`` is given.
-        critic_residual_decay: The same for the critics.
-        policy_delay: Updates of the critics for one of the policy and of the temperature.
-        scale_rewards: Whether the updates see rewards divided by the scale of the returns, see
-            `rpp_rl.sac.reward_scale`.
-        augment: Whether every sampled transition is moved by a random element of the specification's group.
-        mirror_loss: Weight of a term of the actor's loss: the squared difference between the mean action for a state
-            moved by a random element and the mean action moved by it, summed over the action; 0 for none.
-        actor_equiv_var: Prior variance of the actor's equivariant coefficients; None for no Gaussian.
-        actor_residual_var: Prior variance of the actor's residual weights; None for no Gaussian.
-        critic_equiv_var: Prior variance of the critics' equivariant coefficients; None for no Gaussian.
-        critic_residual_var: Prior variance of the critics' residual weights; None for no Gaussian.
-        prior_n_data: Number of data that divides the prior; None for the transitions in the replay buffer.
-        max_grad_norm: Largest norm of the gradient of each loss; None for no clipping.
-        compile: Whether updates on a GPU are captured as one graph, with a copy of the replay buffer there; where that
-            fails there is one warning and the updates go on without. On a CPU it changes nothing.
         update: ``"auto"`` learns by the fast update, which equals the formulas up to rounding, where the losses are
             those of this class, and by the plain one where a subclass overrides `critic_loss` or `actor_loss`;
             ``"plain"`` always learns by the plain one.
         policy_kwargs: Those of `RPPSACPolicy`.
-        kwargs: Passed on to ``stable_baselines3.SAC``.
+        kwargs: Those of `LearningSettings`, which says what they are, and of ``stable_baselines3.SAC``.
 
     Raises:
         ValueError: If a setting is out of its range or unknown, a group is needed and missing, the policy is not built
@@ -85,6 +71,8 @@ class RPPSAC(PlainSAC):
     acts_from_start: bool = False
     """Whether the policy acts before the first update too, and not chance; so it should if it is trained already."""
 
+    policy_delay: int
+    compile: bool
     update: Update = "auto"
     """How it learns; agents that were saved before there was a choice have this one."""
 
@@ -95,50 +83,26 @@ class RPPSAC(PlainSAC):
         *,
         spec: EnvSpec | str | Path | None = None,
         mode: Mode | None = None,
-        actor_residual_decay: float | Literal["auto"] | None = "auto",
-        critic_residual_decay: float | Literal["auto"] | None = "auto",
-        policy_delay: int = 1,
-        scale_rewards: bool = False,
-        augment: bool = False,
-        mirror_loss: float = 0.0,
-        actor_equiv_var: float | None = None,
-        actor_residual_var: float | None = None,
-        critic_equiv_var: float | None = None,
-        critic_residual_var: float | None = None,
-        prior_n_data: int | None = None,
-        max_grad_norm: float | None = None,
-        compile: bool = True,
         update: Update = "auto",
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        if policy_delay < 1 or mirror_loss < 0:
-            raise ValueError(f"expected policy_delay >= 1 and mirror_loss >= 0, got {policy_delay} and {mirror_loss}")
-        self.policy_delay, self.scale_rewards = policy_delay, scale_rewards
-        self.augment, self.mirror_loss = augment, mirror_loss
         if update not in get_args(Update):
             raise ValueError(f"update must be one of {', '.join(get_args(Update))}, got {update!r}")
-        policy, env = policy_and_env(policy, env, self.policy_aliases)
-        if _init_setup_model:
-            policy_kwargs = with_symmetry(policy_kwargs, env, spec, mode)
         self.update = update
-        self.actor_equiv_var = actor_equiv_var
-        self.actor_residual_var = actor_residual_var
-        self.critic_equiv_var = critic_equiv_var
-        self.critic_residual_var = critic_residual_var
-        self.prior_n_data = prior_n_data
-        self.max_grad_norm = max_grad_norm
-        self.compile = compile
+        own = LearningSettings(**{name: kwargs.pop(name) for name in LEARNING_SETTINGS if name in kwargs}).to_dict()
+        policy, env = policy_and_env(policy, env, self.policy_aliases)
+        policy_kwargs = {**(policy_kwargs or {}), **{name: own.pop(name) for name in OF_THE_POLICY}}
+        if _init_setup_model:
+            spec = given_once("spec", spec, policy_kwargs.get("spec"))
+            mode = given_once("mode", mode, policy_kwargs.get("mode"))
+            policy_kwargs |= symmetry_kwargs(env, spec, mode)
+        vars(self).update(own)
         self._update: FastUpdate | None = None
         self._captured: CapturedUpdate | None = None
         self._losses = LossMeans()
         self._group_action = None
-        policy_kwargs = {
-            **(policy_kwargs or {}),
-            "actor_residual_decay": trusting_decay(actor_residual_decay, actor_residual_var, policy_kwargs),
-            "critic_residual_decay": trusting_decay(critic_residual_decay, critic_residual_var, policy_kwargs),
-        }
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)  # pyright: ignore[reportArgumentType]
         self.return_statistics = no_returns(1)
         if _init_setup_model:

@@ -10,12 +10,21 @@ from pathlib import Path
 import pytest
 from stable_baselines3 import SAC
 
+import rpp_rl
 from rpp_rl.cli import run_experiment, train_sac
 from rpp_rl.experiments.plan import PlanError, read_plan
 from rpp_rl.runs.environments import make_vec_env, specification
 from rpp_rl.runs.train_sac import build_agent
 from rpp_rl.sac import RPPSAC
-from rpp_rl.sac.config import AgentSettings, NetworkSettings, RunSettings, SACConfig, sac_config
+from rpp_rl.sac.config import (
+    LEARNING_SETTINGS,
+    AgentSettings,
+    LearningSettings,
+    NetworkSettings,
+    RunSettings,
+    SACConfig,
+    sac_config,
+)
 from rpp_rl.settings import load_yaml
 from rpp_rl.shipped_configs import config_file
 
@@ -53,13 +62,27 @@ def test_an_agent_can_be_built_from_every_section(path, env_id):
         assert model.target_entropy == config.target_entropy
 
 
-def test_the_defaults_are_those_of_the_library():
-    own = AgentSettings().agent_kwargs()
-    defaults = {name: parameter.default for name, parameter in inspect.signature(RPPSAC.__init__).parameters.items()}
-    shared = own.keys() & defaults.keys()
-    assert len(shared) >= 10
-    assert {name: own[name] for name in shared} == {name: defaults[name] for name in shared}
-    assert own.keys() <= {*defaults, *inspect.signature(SAC.__init__).parameters}, "all are arguments of the agent"
+def test_the_settings_of_an_agent_are_arguments_of_it():
+    """Those that are not Stable-Baselines3's are declared once, and what was not given has the same default."""
+    of_sb3 = AgentSettings().agent_kwargs().keys() - set(LEARNING_SETTINGS)
+    assert of_sb3 <= inspect.signature(SAC.__init__).parameters.keys()
+    assert not inspect.signature(RPPSAC.__init__).parameters.keys() & set(LEARNING_SETTINGS)
+    agent = RPPSAC("Walker2d-v5", buffer_size=10)
+    own = LearningSettings().to_dict()
+    assert {name: getattr(agent, name) for name in own if not name.endswith("_decay")}.items() <= own.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("actor_residual_decay", {"sac/config.py", "sac/sac.py", "sac/policies.py"}),
+        ("head_scale", {"sac/config.py", "sac/networks.py"}),
+    ],
+)
+def test_only_the_declaration_and_the_use_name_a_setting(name, files):
+    package = Path(rpp_rl.__file__).parent
+    named = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if name in path.read_text()}
+    assert named - {"agents/sb3_zip.py", "sac/callbacks.py"} == files, "neither reading a zip nor logging is on the way"
 
 
 def test_every_setting_of_the_networks_reaches_them():

@@ -77,7 +77,7 @@ def test_same_seed_same_agent():
 
 
 @pytest.mark.parametrize(("env", "expected"), [("Ant-v4", DECAY), ("HalfCheetah-v4", DECAY / (1 + 0.3 / 0.03))])
-def test_residual_pathways_decay_the_faster_the_better_the_symmetry_holds(env, expected):
+def test_residual_pathways_decay_the_faster_the_better_the_symmetry_holds(env, expected, tmp_path):
     policy_kwargs = {"spec": envs_reps.load(env).to_dict(), "net_arch": [16]}
     agent = RPPSAC(env=env, policy_kwargs=policy_kwargs, critic_residual_decay=7.0, **SMALL)
     decays = [network.optimizer.param_groups[1]["weight_decay"] for network in (agent.actor, agent.critic)]
@@ -85,6 +85,14 @@ def test_residual_pathways_decay_the_faster_the_better_the_symmetry_holds(env, e
     assert {id(p) for p in agent.actor.optimizer.param_groups[1]["params"]} == {
         id(p) for p in pathways(agent.actor).residual
     }
+    agent.save(tmp_path / "agent")
+    assert RPPSAC.load(tmp_path / "agent").policy.residual_decay == agent.policy.residual_decay
+
+
+def test_a_gaussian_prior_needs_no_decay_beside_it_unless_one_is_given():
+    settings = {"actor_residual_var": 1.0, "critic_residual_var": 1.0, "critic_residual_decay": 7.0}
+    assert make_agent(**settings).policy.residual_decay == {"actor": None, "critic": 7.0}
+    assert None not in make_agent().policy.residual_decay.values()
 
 
 @pytest.mark.parametrize("mode", ["mlp", "emlp"])
