@@ -277,15 +277,13 @@ def relabelling(finding: Finding) -> tuple[object, ...] | None:
 
 def _told(findings: Iterable[Finding]) -> list[Finding]:
     """Leave out that the world may move in other ways too where the symmetry of the robot is but weak."""
-    known: set[tuple[object, ...]] = set()
+    known: set[tuple[object, ...] | None] = set()
     told = []
     for finding in findings:
-        driven = driven_roots(finding.element.robot)
-        shapes = [shape for body, shape in finding.element.match.shapes if body in driven]
-        key = finding.element.bodies, *(matrix_key(shape) for shape in shapes)
-        if not (shapes and finding.verdict in ("weak", "unusable") and key in known):
+        what = relabelling(finding)
+        if what is None or what not in known or finding.verdict not in ("weak", "unusable"):
             told.append(finding)
-        known.add(key)
+        known.add(what)
     return told
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy import ndarray
 
 from rpp_rl.envs.coordinates import to_rep
-from rpp_rl.envs.sensitivity import Experiment, Sensitivity, sensitivity
+from rpp_rl.envs.sensitivity import Experiment, Sensitivity, SensitivityTrial
 from rpp_rl.envs.simulator import Rollout, Simulator, both_stable
 from rpp_rl.envs.spec import EXACT, EnvSpec, Generator
 from rpp_rl.envs.state_map import StateMap, state_map_of_observation
@@ -348,7 +348,8 @@ class Comparison:
             (rollout, experiment.moved(state_map, control).run(self.simulator))
             for rollout, experiment in zip(self.hidden_rollouts, self.hidden, strict=True)
         ]
-        return sensitivity(self.spec, self.simulator, state_map, g, *tried, self.is_state, hidden)
+        trial = SensitivityTrial(self.spec, self.simulator, state_map, g, *tried, self.is_state)
+        return trial.sensitivity(hidden)
 
     def _remarks(self, rollout: Rollout, wild: Rollout) -> tuple[str, ...]:
         remarks = []

@@ -112,18 +112,8 @@ class _Mistake(NamedTuple):
         return changed
 
 
-def sensitivity(
-    spec: EnvSpec,
-    simulator: Simulator,
-    state_map: StateMap,
-    g: Element,
-    experiments: Sequence[Experiment],
-    rollouts: Sequence[Rollout],
-    images: Sequence[Rollout],
-    is_state: Bool[ndarray, " rep"],
-    hidden: Sequence[tuple[Rollout, Rollout]] = (),
-) -> Sensitivity:
-    """Try all mistakes in the specification of one element of the group.
+class SensitivityTrial:
+    """The errors of the specification of one element of the group, remembered, to compare those of mistakes with.
 
     Args:
         spec: The specification.
@@ -134,26 +124,7 @@ def sensitivity(
         rollouts: What happened in them.
         images: What happened in the images of the first two kinds.
         is_state: Which coordinates of the observation are positions and velocities.
-        hidden: More rollouts and images, in which derived numbers show that are hidden otherwise.
     """
-    trial = _Trial(spec, simulator, state_map, g, experiments, rollouts, images, is_state)
-    trial.shown += [trial.derived_numbers(*pair) for pair in hidden]
-    unexercised: dict[tuple[str, str], list[str]] = {}
-    better: dict[tuple[str, str], list[str]] = {}
-    for mistake, which in _mistakes(spec, simulator, state_map, is_state):
-        if not trial.notices(mistake):
-            unexercised.setdefault((mistake.kind, mistake.part), []).append(which)
-        elif trial.prefers(mistake):
-            better.setdefault((mistake.kind, mistake.part), []).append(which)
-    return Sensitivity(_in_words(unexercised), _in_words(better))
-
-
-def _in_words(mistakes: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
-    return tuple(f"{kind} {', '.join(which)} of {part}" for (kind, part), which in mistakes.items())
-
-
-class _Trial:
-    """The errors of the specification, remembered, and those of mistakes."""
 
     def __init__(
         self,
@@ -168,13 +139,29 @@ class _Trial:
     ) -> None:
         self.spec, self.simulator, self.state_map = spec, simulator, state_map
         self.experiments, self.rollouts = experiments, rollouts
-        self.derived = ~is_state
+        self.is_state, self.derived = is_state, ~is_state
         self.rho, self.control = spec.obs_rep.rho(g), spec.action_rep.rho(g)
         self.known = {n: [self._errors(k, n, self.state_map, self.control) for k in range(3)] for n in STAGES}
         self.shown = [self.derived_numbers(*pair) for pair in zip(rollouts, images, strict=False)]
         free = self.known[STAGES[-1]][2]
         self.is_exact = all(errors.max(initial=0.0) < EXACT for errors in self.known[STAGES[-1]])
         self.goes_wrong = bool((free > WRONG_WAY).any())
+
+    def sensitivity(self, hidden: Sequence[tuple[Rollout, Rollout]] = ()) -> Sensitivity:
+        """Try all mistakes.
+
+        Args:
+            hidden: More rollouts and images, in which derived numbers show that are hidden otherwise.
+        """
+        self.shown += [self.derived_numbers(*pair) for pair in hidden]
+        unexercised: dict[tuple[str, str], list[str]] = {}
+        better: dict[tuple[str, str], list[str]] = {}
+        for mistake, which in _mistakes(self.spec, self.simulator, self.state_map, self.is_state):
+            if not self.notices(mistake):
+                unexercised.setdefault((mistake.kind, mistake.part), []).append(which)
+            elif self.prefers(mistake):
+                better.setdefault((mistake.kind, mistake.part), []).append(which)
+        return Sensitivity(_in_words(unexercised), _in_words(better))
 
     def notices(self, mistake: _Mistake) -> bool:
         """Whether some error becomes clearly larger."""
@@ -234,6 +221,10 @@ class _Trial:
             if (errors > (CLEARLY if self.is_exact else 1.0) * known + NOTICED).any():
                 return True
         return False
+
+
+def _in_words(mistakes: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
+    return tuple(f"{kind} {', '.join(which)} of {part}" for (kind, part), which in mistakes.items())
 
 
 def _relative(predicted: Float[ndarray, "n e"], actual: Float[ndarray, "n e"]) -> Float[ndarray, " e"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +25,37 @@ DEFAULT_HEAD_SCALE = 0.01
 """Factor on the fresh last layer of an actor; Stable-Baselines3's is 1."""
 
 
-class RPPActor(Actor):
+@dataclass(frozen=True)
+class NetworkParts:
+    """What an actor or critics are made of.
+
+    Attributes:
+        features_extractor: Turns observations into vectors that transform.
+        obs_rep: How these do.
+        action_rep: How actions transform.
+        settings: What the layers are.
+    """
+
+    features_extractor: RPPFeatures
+    obs_rep: Rep
+    action_rep: Rep
+    settings: NetworkSettings
+
+
+class _OfParts(BaseModel):
+    """A network that can be made again of the same parts."""
+
+    parts: NetworkParts
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "parts": self.parts,
+        }
+
+
+class RPPActor(_OfParts, Actor):
     """A squashed Gaussian policy whose mean transforms by the action's representation.
 
     The log standard deviation transforms by the absolute value of that representation: a sign flips the mean only.
@@ -34,23 +65,20 @@ class RPPActor(Actor):
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Box,
-        *,
-        features_extractor: RPPFeatures,
-        obs_rep: Rep,
-        action_rep: Rep,
-        settings: NetworkSettings,
+        parts: NetworkParts,
     ) -> None:
         # SB3's Actor.__init__ would build plain networks only to throw them away, and draw random numbers for them.
         BasePolicy.__init__(
             self,
             observation_space,
             action_space,
-            features_extractor=features_extractor,
+            features_extractor=parts.features_extractor,
             normalize_images=False,
             squash_output=True,
         )
         self.use_sde = False
-        self._arguments = {"obs_rep": obs_rep, "action_rep": action_rep, "settings": settings}
+        self.parts = parts
+        obs_rep, action_rep, settings = parts.obs_rep, parts.action_rep, parts.settings
         self.std: Std = settings.std
         self.action_dist = SquashedDiagGaussianDistribution(get_action_dim(action_space))
         reps = [hidden_rep(obs_rep.group, width, settings.hidden) for width in settings.net_arch]
@@ -64,11 +92,6 @@ class RPPActor(Actor):
         with torch.no_grad():
             for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
                 parameter.mul_(head_scale)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        spaces_and_features = BaseModel._get_constructor_parameters(self)
-        spaces_and_features.pop("normalize_images", None)
-        return {**spaces_and_features, "features_extractor": self.features_extractor, **self._arguments}
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Mean and log standard deviation before squashing, each ``(batch, action)``."""
@@ -85,7 +108,7 @@ class RPPActor(Actor):
         return mean, log_std_of(head, self.std)
 
 
-class RPPCritic(ContinuousCritic):
+class RPPCritic(_OfParts, ContinuousCritic):
     """Several Q networks of observation and action, each invariant under the group up to its residual pathway.
 
     They are computed together: their parameters have a leading member axis.
@@ -95,18 +118,15 @@ class RPPCritic(ContinuousCritic):
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Box,
-        *,
-        features_extractor: RPPFeatures,
-        obs_rep: Rep,
-        action_rep: Rep,
-        settings: NetworkSettings,
+        parts: NetworkParts,
     ) -> None:
         BaseModel.__init__(
-            self, observation_space, action_space, features_extractor=features_extractor, normalize_images=False
+            self, observation_space, action_space, features_extractor=parts.features_extractor, normalize_images=False
         )
         self.share_features_extractor = False
+        self.parts = parts
+        obs_rep, action_rep, settings = parts.obs_rep, parts.action_rep, parts.settings
         self.n_critics = settings.n_critics
-        self._arguments = {"obs_rep": obs_rep, "action_rep": action_rep, "settings": settings}
         self.q_ensemble = RPPEMLP(
             obs_rep + action_rep,
             trivial(obs_rep.group),
@@ -117,11 +137,6 @@ class RPPCritic(ContinuousCritic):
             layer_norm=settings.layer_norm,
             ensemble=settings.n_critics,
         )
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        spaces_and_features = BaseModel._get_constructor_parameters(self)
-        spaces_and_features.pop("normalize_images", None)
-        return {**spaces_and_features, "features_extractor": self.features_extractor, **self._arguments}
 
     def forward(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """The value that each critic gives to each action, each ``(batch, 1)``."""

@@ -20,7 +20,7 @@ from rpp_rl.nn import Mode, merge, parameter_groups, residual_decay
 from rpp_rl.nn.prior import UNKNOWN_ERROR
 from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
-from rpp_rl.sac.networks import RPPActor, RPPCritic
+from rpp_rl.sac.networks import NetworkParts, RPPActor, RPPCritic
 from rpp_rl.symmetry import trivial, trivial_group
 
 NO_EFFECT = ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean", "features_extractor_class",
@@ -162,17 +162,15 @@ class RPPSACPolicy(SACPolicy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> RPPActor:
         """A fresh actor on the policy's device."""
         arch = self.actor_kwargs["net_arch"]
-        return RPPActor(self.observation_space, self._action_box, **self._typed(self.mode, arch)).to(self.device)
+        return RPPActor(self.observation_space, self._action_box, self._parts(self.mode, arch)).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RPPCritic:
         """Fresh critics on the policy's device."""
         arch = self.critic_kwargs["net_arch"]
-        return RPPCritic(self.observation_space, self._action_box, **self._typed(self.critic_mode, arch)).to(
-            self.device
-        )
+        return RPPCritic(self.observation_space, self._action_box, self._parts(self.critic_mode, arch)).to(self.device)
 
-    def _typed(self, mode: Mode, net_arch: Sequence[int]) -> dict[str, Any]:
-        """The settings of a network, and how its vectors transform; plain ones take every number on its own."""
+    def _parts(self, mode: Mode, net_arch: Sequence[int]) -> NetworkParts:
+        """What a network is made of; plain ones take every number on its own."""
         settings = replace(
             self.networks, mode=mode, net_arch=tuple(net_arch), n_critics=self.critic_kwargs["n_critics"]
         )
@@ -185,7 +183,7 @@ class RPPSACPolicy(SACPolicy):
             layout, obs_rep = self.symmetry.observation, self.symmetry.obs_rep
             action_rep = self.symmetry.action_rep
         features = RPPFeatures(self.observation_space, obs_rep, layout, normalize_obs=settings.normalize_obs)
-        return {"features_extractor": features, "obs_rep": obs_rep, "action_rep": action_rep, "settings": settings}
+        return NetworkParts(features, obs_rep, action_rep, settings)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         decays = {f"{name}_residual_decay": decay for name, decay in self.residual_decay.items()}

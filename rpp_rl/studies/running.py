@@ -1,6 +1,6 @@
 """Running what is missing of a study, with a bar of progress."""
 
-from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -22,23 +22,19 @@ def finish(
     settings: StudySettings,
     results: Results,
     *,
-    device: torch.device,
-    data: Path | None = None,
-    workers: int = 1,
     num_threads: int = 1,
     progress: bool = False,
+    **options: Any,  # noqa: ANN401
 ) -> bool:
     """Run the jobs that are missing.
 
     Args:
-        study: Which one.
-        settings: What decides its numbers.
-        results: Takes the rows of each job when it is finished.
-        device: Where networks are trained.
-        data: The user's folder of data sets, for studies that need one.
-        workers: Processes that share the jobs.
-        num_threads: Threads of torch in each.
+        study: As for `run_study`.
+        settings: As for `run_study`.
+        results: As for `run_study`.
+        num_threads: Threads of torch in each process.
         progress: Whether a bar of epochs is shown.
+        options: More of `run_study`.
 
     Returns:
         Whether nobody interrupted; the jobs that were finished before are kept.
@@ -53,7 +49,7 @@ def finish(
     bar = tqdm(total=total, initial=initial, unit="epoch", desc=study.name, dynamic_ncols=True, disable=not progress)
     with bar:
         try:
-            run_study(study, settings, results, device=device, data=data, workers=workers, tick=bar.update)
+            run_study(study, settings, results, tick=bar.update, **options)
         except KeyboardInterrupt:
             return False
     return True
