@@ -15,6 +15,7 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import GymEnv, ReplayBufferSamples
 
+from rpp_rl.dynamics.metrics import DIVERGED
 from rpp_rl.dynamics.model_env import RewardFunction, TerminationFunction
 from rpp_rl.envs.layout import Block, Layout
 from rpp_rl.envs.spec import EnvSpec
@@ -86,8 +87,11 @@ class ModelBasedRPPSAC(RPPSAC):
         if buffer.size() == 0:
             raise ValueError("updates need transitions, and the replay buffer is empty: step the environment first")
         last = self.model_trained_at
-        if last is None or self.num_timesteps - last >= self.models.model_train_freq:
-            self._train_model(buffer, self.num_timesteps - (last or 0), batch_size)
+        if last is None or last > self.num_timesteps:
+            last = 0  # Learning has begun anew, and with it the count of steps.
+        is_trained = self.world is not None and self.world.is_trained
+        if not is_trained or self.num_timesteps - last >= self.models.model_train_freq:
+            self._train_model(buffer, self.num_timesteps - last, batch_size)
             self.model_trained_at = self.num_timesteps
         super().train(gradient_steps, batch_size)
 
@@ -95,6 +99,12 @@ class ModelBasedRPPSAC(RPPSAC):
         world = self._the_world()
         is_first = not world.is_trained
         errors, covered = (np.full(1, np.nan), np.nan) if is_first else self._validate(world, buffer, n_new)
+        if not is_first and not errors[0] <= DIVERGED:
+            raise FloatingPointError(
+                f"after {self.num_timesteps} steps the models predict the newest step with an error of {errors[0]:.3g} "
+                "times the spread of the states: their training has diverged; use a lower model_learning_rate, or look "
+                "at the size of observations"
+            )
         length = self._length(errors)
         loss = world.learn(buffer, self.models.model_updates * (FIRST_TRAINING if is_first else 1), batch_size)
         rows = np.random.randint(0, buffer.size() * buffer.n_envs, size=self.models.n_rollouts)  # noqa: NPY002

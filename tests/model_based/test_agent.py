@@ -1,5 +1,6 @@
 """Agents that learn from imagined steps: what their batches hold, how long they imagine, and that they learn."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import gymnasium as gym
@@ -57,6 +58,23 @@ def test_the_model_is_trained_on_its_schedule(monkeypatch):
     )
     agent.learn(95)
     assert calls == [31, 51, 71, 91]
+
+
+def test_learning_again_trains_the_model_again(tmp_path):
+    """The count of steps begins anew, for the same agent and for one from a file, whose model is gone."""
+    agent = make_agent()
+    agent.learn(95)
+    agent.save(tmp_path / "agent.zip")
+    loaded = ModelBasedRPPSAC.load(tmp_path / "agent.zip", env=agent.get_env())
+    for learner in (agent, loaded):
+        imagined = list(learner._imagined.rounds)
+        learner.learn(60)
+        assert learner.model_trained_at == 51
+        assert learner.world.is_trained
+        assert all(part is not old for part in learner._imagined.rounds[-2:] for old in imagined)
+    further = ModelBasedRPPSAC.load(tmp_path / "agent.zip", env=agent.get_env())
+    further.learn(3, reset_num_timesteps=False)
+    assert further.world.is_trained
 
 
 def test_old_rounds_are_forgotten(agent):
@@ -148,6 +166,14 @@ def test_mistakes_are_said():
 def test_a_model_that_diverges_ends_the_training():
     with pytest.raises(FloatingPointError, match="diverged"):
         make_agent(model_learning_rate=1e30).learn(95)
+
+
+@pytest.mark.parametrize(("error", "is_believed"), [(2.0, True), (26.0, False), (np.nan, False)])
+def test_a_model_that_predicts_nothing_ends_the_training(monkeypatch, error, is_believed):
+    """Its loss may be finite, and its rollouts are bounded by what is believed; only its errors tell."""
+    monkeypatch.setattr(ModelBasedRPPSAC, "_validate", lambda *args: (np.full(1, error), 0.8))
+    with nullcontext() if is_believed else pytest.raises(FloatingPointError, match=f"an error of {error:.3g} times"):
+        make_agent().learn(60)
 
 
 @pytest.mark.slow

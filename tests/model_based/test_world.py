@@ -28,13 +28,13 @@ def terminated(obs):
     return obs[..., :2].sum(-1) > 2
 
 
-def filled(n=400):
+def filled(n=400, ends=terminated):
     """A replay buffer of steps from random states under random actions."""
     rng = np.random.default_rng(0)
     buffer = ReplayBuffer(n, Box(-np.inf, np.inf, (4,), np.float32), ACTIONS)
     obs, actions = rng.normal(size=(n, 4)).astype(np.float32), rng.uniform(-1, 1, size=(n, 2)).astype(np.float32)
     next_obs = step(obs, 2 * actions)
-    rewards, dones = reward(obs, 2 * actions, next_obs), terminated(next_obs)
+    rewards, dones = reward(obs, 2 * actions, next_obs), ends(next_obs)
     for k in range(n):
         buffer.add(*(a[k : k + 1] for a in (obs, next_obs, actions, rewards, dones)), [{}])
     return buffer
@@ -138,6 +138,23 @@ def test_a_task_that_is_right_is_not_learned():
     world = make_world()
     world.learn(filled(), 1, 64)
     assert world.learned_task is None
+
+
+def test_a_function_that_misses_rare_ends_is_not_believed():
+    """They are less than a hundredth of the steps."""
+
+    def rarely(obs):
+        return obs[..., :2].sum(-1) > 3.2
+
+    buffer = filled(2000, rarely)
+    assert 5 < buffer.dones.sum() < 20
+    blind = make_world(terminated=lambda obs: np.zeros(len(obs), bool))
+    with pytest.warns(UserWarning, match="the known end of the task is wrong in 100% of its ends"):
+        blind.learn(buffer, 1, 64)
+    assert blind.learned_task is not None
+    sound = make_world(terminated=rarely)
+    sound.learn(buffer, 1, 64)
+    assert sound.learned_task is None
 
 
 def test_an_empty_buffer_and_divergence_are_said():
