@@ -83,4 +83,4 @@ def left_out_text(findings: Sequence[Finding]) -> str:
     """The names of the symmetries that do not go into a specification."""
     names = ", ".join(finding.name for finding in findings[:MAX_LEFT_OUT])
     more = f" and {len(findings) - MAX_LEFT_OUT} more" if len(findings) > MAX_LEFT_OUT else ""
-    return f"left out, take them with --elements: {names}{more} (the world moves, or they do not fit together)"
+    return f"left out, take them with --elements: {names}{more} (the world moves, parts differ or do not fit)"
