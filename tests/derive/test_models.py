@@ -369,7 +369,8 @@ def test_a_table_has_one_row_for_each_relabelling(surveyed):
     assert len([line for line in survey_table(robot, worlds=True).splitlines() if "plate" in line]) > 12
 
 
-EYES = "".join(f'<geom name="eye {y}" type="cylinder" size=".02 .05" pos=".25 {y} .06" mass="0"/>' for y in (-0.05, 0.05))
+EYE = '<geom name="eye {y}" type="cylinder" size=".02 .05" pos=".25 {y} .06" mass="0"/>'
+EYES = EYE.format(y=-0.05) + EYE.format(y=0.05)
 SEEING = OVAL.replace('<geom type="ellipsoid"', EYES + '<geom type="ellipsoid"')
 
 
