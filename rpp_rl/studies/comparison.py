@@ -22,10 +22,20 @@ SINGLE = "per"
 """One matrix per map with the penalty of RPP on its projections, see `rpp_rl.studies.projection`."""
 CHAIN, TWINS = "chain", "twins"
 """RPP with a level between for a subgroup; RPP whose gates and products have residual pathways of their own."""
-MODELS = ("rpp", SINGLE, "emlp", "mlp")
+MODELS = ("rpp", "emlp", "mlp")
+EXTRA_MODELS = (SINGLE, CHAIN, TWINS)
+"""Trained where they are asked for."""
 IMAGE_MODELS = ("rpp", "conv", "mlp")
 COLOURS = MappingProxyType(
-    {"rpp": "tab:blue", "emlp": "tab:orange", "mlp": "tab:gray", "conv": "tab:orange", SINGLE: "tab:green"}
+    {
+        "rpp": "tab:blue",
+        SINGLE: "tab:green",
+        CHAIN: "tab:purple",
+        TWINS: "tab:cyan",
+        "emlp": "tab:orange",
+        "mlp": "tab:gray",
+        "conv": "tab:orange",
+    }
 )
 """Of the kinds of models in all figures; a convolution is the strictly equivariant one."""
 
@@ -93,7 +103,9 @@ def box_figure(
     axes = np.ravel(figure.subplots(1, len(cases), squeeze=False))
     for axis, (case, title) in zip(axes, cases.items(), strict=True):
         known = [
-            model for model in dict.fromkeys((*MODELS, *IMAGE_MODELS)) if Spread.of(rows, case, model, metric).values
+            model
+            for model in dict.fromkeys(("rpp", *EXTRA_MODELS, *MODELS, *IMAGE_MODELS))
+            if Spread.of(rows, case, model, metric).values
         ]
         others = [model for model in dict.fromkeys(row.model for row in rows if row.case == case) if model not in known]
         _boxes(axis, rows, case, known + others, reference, metric)

@@ -17,6 +17,7 @@ from torch import Tensor
 from rpp_rl.nn import RPPEMLP, Mode, Subgroup
 from rpp_rl.studies.comparison import (
     CHAIN,
+    EXTRA_MODELS,
     MODELS,
     SINGLE,
     TWINS,
@@ -251,7 +252,7 @@ def penalty_of(case: str, settings: StudySettings) -> Penalty:
 
 
 def jobs(_settings: StudySettings) -> list[Job]:
-    """Four kinds of networks on three cases."""
+    """Three kinds of networks on three cases."""
     return [Job(case, model) for case in CASES for model in MODELS]
 
 
@@ -292,5 +293,5 @@ STUDY = Study(
     figure=lambda rows: box_figure(rows, CASES, PAPER, "test mean squared error"),
     table=lambda rows: error_table(rows, CASES, PAPER),
     claims=claims,
-    extras=[Job(case, model) for case in CASES for model in (CHAIN, TWINS)],
+    extras=[Job(case, model) for case in CASES for model in EXTRA_MODELS],
 )

@@ -14,10 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.nn import RPPEMLP, Mode
+from rpp_rl.nn import RPPEMLP, Mode, Subgroup
 from rpp_rl.studies.comparison import (
+    CHAIN,
+    EXTRA_MODELS,
     MODELS,
     SINGLE,
+    TWINS,
     box_figure,
     error_table,
     job_seed,
@@ -28,7 +31,7 @@ from rpp_rl.studies.comparison import (
 )
 from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
 from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
-from rpp_rl.studies.representations import orthogonal_about_z, tensor_rep
+from rpp_rl.studies.representations import about_z_in_rotations, mirror_about_z, orthogonal_about_z, tensor_rep
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import PAPER_PENALTY, Penalty, Recipe, epochs_of_training, evaluated
 from rpp_rl.symmetry import Group, Rep, special_orthogonal, trivial, vector
@@ -94,11 +97,28 @@ def reps(group: Group) -> tuple[Rep, Rep]:
     return 4 * vector(group), trivial(group)
 
 
-def network(group: Group, mode: Mode, *, width: int = WIDTH, members: int | None = None) -> RPPEMLP:
+def network(
+    group: Group,
+    mode: Mode,
+    *,
+    width: int = WIDTH,
+    members: int | None = None,
+    subgroups: Sequence[Subgroup] = (),
+    twins: bool = False,
+) -> RPPEMLP:
     """The Hamiltonian: three hidden layers as for `rpp_rl.studies.inertia`."""
     rep_in, rep_out = reps(group)
-    hidden = N_LAYERS * [tensor_rep(group, width)]
-    return RPPEMLP(rep_in, rep_out, hidden, mode=mode, activation="silu", bilinear="tensor", ensemble=members)
+    return RPPEMLP(
+        rep_in,
+        rep_out,
+        N_LAYERS * [tensor_rep(group, width)],
+        mode=mode,
+        activation="silu",
+        bilinear="tensor",
+        subgroups=subgroups,
+        twins=twins,
+        ensemble=members,
+    )
 
 
 def rollout_error(
@@ -115,6 +135,10 @@ CASES = MappingProxyType(
 GROUPS = MappingProxyType(
     {"exact": orthogonal_about_z(), "approximate": orthogonal_about_z(), "misspecified": special_orthogonal(3)}
 )
+CHAINS = MappingProxyType(
+    {"exact": mirror_about_z(WIND), "approximate": mirror_about_z(WIND), "misspecified": about_z_in_rotations()}
+)
+"""The level between of the model "chain": what the wind leaves, and of SO(3) what is true."""
 EPOCHS = 1000
 CODE_PENALTIES = MappingProxyType(
     {"exact": Penalty(1e-4, 1.0), "approximate": Penalty(1e-5, 0.1), "misspecified": Penalty(1e-5, 1e-5)}
@@ -138,8 +162,14 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     train, test = split(job, settings, n_pieces)
     seed = job_seed(settings.seed, "network", *job)
     torch.manual_seed(seed)
-    net = network(GROUPS[job.case], mode_of(job.model), width=settings.width or WIDTH, members=settings.trials)
-    net = net.to(context.device)
+    net = network(
+        GROUPS[job.case],
+        mode_of(job.model),
+        width=settings.width or WIDTH,
+        members=settings.trials,
+        subgroups=(CHAINS[job.case],) if job.model == CHAIN else (),
+        twins=job.model == TWINS,
+    ).to(context.device)
     train, test = train.to(context.device), test.to(context.device)
     recipe = recipe_of(job, settings)
     add_penalty = None
@@ -168,12 +198,13 @@ def recipe_of(job: Job, settings: StudySettings) -> Recipe:
     is_paper = settings.variant == "paper"
     penalty = penalty_of(job.case, settings)
     is_windy = job.case == "approximate"
+    # The code's windless runs penalise everything in all models, its windy ones the weights of RPP alone.
+    prior = penalty.prior(mode_of(job.model), of_baselines=is_paper or not is_windy)
     return Recipe(
         n_epochs=n_epochs(job, settings),
         batch_size=N_TRAIN,
         learning_rate=LEARNING_RATE if is_paper else CODE_LEARNING_RATES[job.case],
-        # The code's windless runs penalise everything in all models, its windy ones the weights of RPP alone.
-        prior=penalty.prior(mode_of(job.model), of_baselines=is_paper or not is_windy),
+        prior=penalty.chain_prior(n_levels=1) if job.model == CHAIN else prior,
         free_biases=not is_paper and is_windy,
     )
 
@@ -184,7 +215,7 @@ def penalty_of(case: str, settings: StudySettings) -> Penalty:
 
 
 def jobs(_settings: StudySettings) -> list[Job]:
-    """Four kinds of networks on three cases."""
+    """Three kinds of networks on three cases."""
     return [Job(case, model) for case in CASES for model in MODELS]
 
 
@@ -221,4 +252,5 @@ STUDY = Study(
     figure=lambda rows: box_figure(rows, CASES, PAPER, "test mean squared error"),
     table=lambda rows: error_table(rows, CASES, PAPER),
     claims=claims,
+    extras=[Job(case, model) for case in CASES for model in EXTRA_MODELS],
 )

@@ -86,10 +86,15 @@ class ProjectionPenalty:
 
     @torch.no_grad()
     def add_gradient(self) -> None:
-        """Add the gradient of `energy` to the gradients of the matrices."""
+        """Add the gradient of `energy` to the gradients of the matrices.
+
+        What the loss does not depend on, such as a constant of an energy, has no gradient and is left alone, as
+        optimisers do.
+        """
         for weights, projections in self._terms():
             for w, (own, *others) in zip(weights, projections, strict=True):
-                assert w.grad is not None
+                if w.grad is None:
+                    continue
                 w.grad.add_(own, alpha=2 * self.equiv).add_(w - own, alpha=2 * self.residual)
                 for other, (_, factor) in zip(others, self.others, strict=True):
                     w.grad.add_(w - other, alpha=2 * factor)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 
 import numpy as np
 
 from rpp_rl.nn import Subgroup, hidden_rep
-from rpp_rl.symmetry import Element, Group, Rep, direct_sum, special_orthogonal, tensor_product, trivial, vector
+from rpp_rl.symmetry import Element, Group, Rep, cyclic, direct_sum, special_orthogonal, tensor_product, trivial, vector
 
 
 def orthogonal_about_z() -> Group:
@@ -22,6 +24,22 @@ def orthogonal_about_z() -> Group:
 def about_z_in_orthogonal() -> Subgroup:
     """O(2)_z in O(3): the same reflection, and the first of the three rotations."""
     return Subgroup(orthogonal_about_z(), [Element((0,), ())], np.array([[1.0, 0.0, 0.0]]))
+
+
+def mirror_about_z(direction: Sequence[float]) -> Subgroup:
+    """The mirror of O(2)_z whose plane holds a horizontal direction.
+
+    The plane is turned by some angle from that of diag(-1, 1, 1), hence its mirror by twice as much.
+    """
+    x, y, _ = direction
+    angle = math.atan2(-x, y)
+    return Subgroup(cyclic(2), [Element((0,), (-2.0 * angle,))])
+
+
+def about_z_in_rotations() -> Subgroup:
+    """SO(2)_z in SO(3): the first of the three rotations."""
+    turn = orthogonal_about_z().lie_algebra
+    return Subgroup(Group("SO2z", np.zeros((0, 3, 3)), turn), lie_images=np.array([[1.0, 0.0, 0.0]]))
 
 
 def rotations_in_special_linear() -> Subgroup:

@@ -6,13 +6,14 @@ import torch
 from scipy.integrate import solve_ivp
 
 from rpp_rl.nn import RPPLinear
+from rpp_rl.nn.chain import Level
 from rpp_rl.studies import pendulum
 from rpp_rl.studies.equivariance import equivariance_error
 from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
 from rpp_rl.studies.pendulum import WIND, WIND_STRENGTH, energy, initial_states, network, pieces, reps, rollout_error
 from rpp_rl.studies.representations import orthogonal_about_z
 from rpp_rl.studies.study import Context, Job, StudySettings
-from rpp_rl.symmetry import special_orthogonal
+from rpp_rl.symmetry import Element, special_orthogonal, vector
 
 N = 400
 
@@ -98,6 +99,33 @@ def test_true_energies_are_as_symmetric_as_the_cases_say():
     assert errors["SO3", 0.0] > 0.1
 
 
+def test_the_level_between_is_what_the_wind_leaves_and_what_is_true_of_all_rotations():
+    z = initial_states(300, torch.Generator().manual_seed(0))
+    mirror = pendulum.CHAINS["approximate"].restrict(4 * vector(orthogonal_about_z()))
+    mirrored = z @ torch.as_tensor(mirror.rho(Element((0,), ()))).T
+    np.testing.assert_allclose(energy(mirrored, 0.1), energy(z, 0.1), atol=1e-12)
+    across = z @ torch.as_tensor((4 * vector(orthogonal_about_z())).rho(Element((0,), (0.0,)))).T
+    assert float((energy(across, 0.1) - energy(z, 0.1)).abs().max()) > 0.1, "control: a mirror across the wind"
+    turn = pendulum.CHAINS["misspecified"].restrict(4 * vector(special_orthogonal(3)))
+    turned = z @ torch.as_tensor(turn.rho(Element((), (0.7,)))).T
+    np.testing.assert_allclose(energy(turned), energy(z), atol=1e-12)
+    assert float((turned - z).abs().max()) > 0.1, "control"
+
+
+@pytest.mark.parametrize("case", ["approximate", "misspecified"])
+def test_levels_commute_with_their_subgroup_alone(case):
+    torch.manual_seed(0)
+    group, subgroup = pendulum.GROUPS[case], pendulum.CHAINS[case]
+    net = network(group, "rpp", width=12, subgroups=[subgroup], twins=True).double()
+    for module in net.modules():
+        if isinstance(module, Level):
+            torch.nn.init.normal_(module.equiv_weight, std=0.3)
+    z = initial_states(50, torch.Generator().manual_seed(0))[None]
+    restricted = [subgroup.restrict(rep) for rep in reps(group)]
+    assert equivariance_error(net, *restricted, z, seed=0)[0] < 1e-6
+    assert equivariance_error(net, *reps(group), z, seed=0)[0] > 1e-3, "control"
+
+
 def test_sizes_of_the_paper_s_networks():
     net = network(orthogonal_about_z(), "emlp")
     assert next(layer for layer in net.modules() if isinstance(layer, RPPLinear)).equiv_weight.numel() == 400
@@ -119,15 +147,16 @@ def test_gradients_pass_through_rollouts_of_every_mode(mode, calm):
         assert parameter.grad is None or parameter.grad.any() or "head" in name or not parameter.numel()
 
 
-def test_a_job_in_small():
+@pytest.mark.parametrize("model", ["rpp", "chain", "twins", "per"])
+def test_a_job_in_small(model):
     settings = StudySettings(trials=2, epochs=3, width=12)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pendulum, "N_TRAJECTORIES", N)
         patch.setattr(pendulum, "N_TRAIN", 40)
         ticks = []
         context = Context(torch.device("cpu"), None, ticks.append)
-        rows = pendulum.run(Job("approximate", "rpp"), settings, context)
-        train, test = pendulum.split(Job("approximate", "rpp"), settings, N)
+        rows = pendulum.run(Job("approximate", model), settings, context)
+        train, test = pendulum.split(Job("approximate", model), settings, N)
     assert sum(ticks) == 3
     assert {(row.metric, row.trial) for row in rows} == {(m, t) for m in ("train", "test") for t in (0, 1)}
     assert all(0 < row.value < 1 for row in rows)
