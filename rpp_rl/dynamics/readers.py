@@ -53,7 +53,7 @@ def read_episodes(source: str | Path, env_id: str | None = None, *, trust: bool 
     return Episodes(episodes.states, episodes.actions, episodes.env_id or env_id)
 
 
-def write_episodes(episodes: Episodes, path: Path) -> None:
+def write_episodes(episodes: Episodes, path: str | Path) -> None:
     """Write an ``.npz`` file that `read_episodes` reads.
 
     It holds all ``states``, one after the other, shape ``(n_transitions + n_episodes, obs)``, all ``actions``, shape
@@ -62,7 +62,7 @@ def write_episodes(episodes: Episodes, path: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with replacing(path) as file:
+    with replacing(Path(path)) as file:
         np.savez(
             file,
             states=np.concatenate(episodes.states),

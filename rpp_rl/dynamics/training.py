@@ -144,7 +144,8 @@ class Trainer:
             )
         self.history = np.concatenate([self.history, [row]])
         self.epoch += 1
-        if self.validation is not None and not validation >= np.min(self.history[:-1, 1], initial=math.inf):
+        # A loss that is no number is never the best one, and never what others have to beat.
+        if validation < np.fmin.reduce(self.history[:-1, 1], initial=math.inf):
             self.best_epoch = self.epoch
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
 
@@ -181,7 +182,7 @@ class Trainer:
             value.copy_(state[name])
         self.history, self.epoch = history, len(history)
         self.best = {name: value.to(self.device) for name, value in best.items()}
-        self.best_epoch = int(np.argmin(history[:, 1])) + 1 if best else 0
+        self.best_epoch = int(np.nanargmin(history[:, 1])) + 1 if best else 0
 
     @property
     def _members(self) -> tuple[int, ...]:

@@ -171,7 +171,7 @@ def episodes(rng):
 
 
 def test_written_episodes_come_back(episodes, tmp_path):
-    write_episodes(episodes, tmp_path / "data.npz")
+    write_episodes(episodes, str(tmp_path / "data.npz"))
     again = read_episodes(tmp_path / "data.npz", "Counter-v0")
     assert (again.checksum, again.env_id) == (episodes.checksum, "Counter-v0")
     with pytest.raises(ValueError, match="expected data of Ant-v4"):

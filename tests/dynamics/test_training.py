@@ -172,6 +172,21 @@ def test_the_epoch_that_validates_best_is_kept():
     assert trainer._loss_on(trainer.validation) == pytest.approx(trainer.history[best - 1, 1], rel=1e-5)
 
 
+def test_an_epoch_whose_validation_is_no_number_is_never_the_best(monkeypatch):
+    """A rollout that leaves the data may end in inf - inf, while the training itself goes on."""
+    trainer = make_trainer(make_model(), n_epochs=5)
+    losses = iter([np.nan, 3.0, np.nan, 2.0, np.nan])
+    monkeypatch.setattr(trainer, "_loss_on", lambda data: next(losses) if data is trainer.validation else 0.0)
+    best = []
+    while not trainer.is_complete:
+        trainer.run_epoch()
+        best.append(trainer.best_epoch)
+    assert best == [0, 2, 2, 4, 4]
+    resumed = make_trainer(make_model(), n_epochs=5)
+    resumed.load_state(trainer.state())
+    assert resumed.best_epoch == 4
+
+
 def test_training_ends_when_no_better_epoch_comes():
     trainer = make_trainer(make_model(), n=5, n_epochs=500, learning_rate=3e-2, batch_size=5, patience=10)
     while not trainer.is_complete:
