@@ -7,7 +7,7 @@ goes on, and several processes may share the folder.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -29,15 +29,17 @@ from rpp_rl.io.lock import InUseError, locked
 from rpp_rl.io.provenance import versions
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs.callbacks import report
-from rpp_rl.runs.table3_config import KINDS, PAPER_TRANSITIONS, Cell, Table3Config, cells_of
+from rpp_rl.runs.table3_config import KINDS, PAPER_TRANSITIONS, TUNING_SEED, Cell, Table3Config, cells_of
 from rpp_rl.runs.train_dynamics import IS_COMPLETE, divide, train_dynamics
 from rpp_rl.settings import MACHINE_SETTINGS, merged_settings
 
 RESULT_FILE, CHOICE_FILE = "result.json", "choice.json"
-TUNING_SEED = 1000
-"""The seed of the models by which settings are chosen; none of the table has it."""
 IRRELEVANT = {*MACHINE_SETTINGS, "buffer", "save_freq"}
 """Settings that may differ between the models of one table; data are compared by their checksum."""
+SORT = ("env", "kind", "size", "data", "n_transitions")
+"""What models have in common that differ by their seed only."""
+RESIDUAL_SETTINGS = {"residual_decay", "residual_var", "inner_residual"}
+"""Settings that only models with a residual pathway have."""
 
 
 def make_table(table: Table3Config, *, progress: bool = False) -> None:
@@ -68,9 +70,32 @@ def make_table(table: Table3Config, *, progress: bool = False) -> None:
         report(f"[{number}/{len(cells)}] {folder.relative_to(out)}: {said}")
 
 
-def results(out: Path) -> list[dict[str, Any]]:
-    """Everything that is known of every model that was evaluated, in the order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(out.glob(f"*/*/{RESULT_FILE}"))]
+def results(out: Path, folder: str = "*/*") -> list[dict[str, Any]]:
+    """Everything that is known of the models that were evaluated, in the order of their names.
+
+    Args:
+        out: The folder of the table.
+        folder: Pattern of the folders of models in it.
+    """
+    return [json.loads(path.read_text()) for path in sorted(out.glob(f"{folder}/{RESULT_FILE}"))]
+
+
+def require_poolable(known: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to compare what is not comparable, and to average what is not alike.
+
+    Raises:
+        UserError: If models of one environment learnt from different data, or those of one sort had other settings.
+    """
+    by_env: dict[str, Mapping[str, Any]] = {}
+    by_sort: dict[str, Mapping[str, Any]] = {}
+    for result in known:
+        about = result["rows"][0]
+        env, sort = about["env"], " ".join(str(about[key]) for key in SORT)
+        if by_env.setdefault(env, result)["checksums"]["own"] != result["checksums"]["own"]:
+            raise UserError(f"the models of {env} have learnt from different data; choose another folder")
+        changed = _changed(by_sort.setdefault(sort, result)["config"], result["config"], {*IRRELEVANT, "seed"})
+        if changed:
+            raise UserError(f"{sort}: its seeds differ by their {' and '.join(changed)}, so they cannot be averaged")
 
 
 def choices(out: Path) -> list[dict[str, Any]]:
@@ -105,6 +130,8 @@ def _made(cell: Cell, table: Table3Config, *, progress: bool) -> dict[str, Any]:
             raise UserError(f"{path} was made of other data; choose another folder")
         if checksums["other"] in (None, result["checksums"]["other"]):
             return result
+    new = {"rows": [dataclasses.asdict(cell)], "config": config.to_dict(), "checksums": checksums}
+    require_poolable([*results(folder.parent, "*"), new])
     run = _trained(folder, config, progress=progress)
     result = _evaluated(cell, config, run, raw, other) | {"checksums": checksums}
     with replacing(path) as file:
@@ -124,7 +151,7 @@ def _chosen(cell: Cell, table: Table3Config, raw: Episodes, *, progress: bool) -
     configs = [_config(sort, table, raw, folder / str(n), candidate) for n, candidate in enumerate(candidates)]
     with locked(folder, wait=True):
         if not path.exists():
-            losses = [_validation_loss(config, progress=progress) for config in configs]
+            losses = _validation_losses(configs, progress=progress)
             about = dataclasses.asdict(sort)
             tried = [about | {"settings": c, "validation": v} for c, v in zip(candidates, losses, strict=True)]
             record = {"tried": tried, "config": configs[0].to_dict(), "checksum": raw.checksum}
@@ -147,6 +174,21 @@ def best(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     if not sound:
         raise UserError(f"all trainings with {[row['settings'] for row in tried]} have diverged; give other values")
     return min(sound, key=lambda row: row["validation"])
+
+
+def _validation_losses(configs: Sequence[ModelConfig], *, progress: bool) -> list[float | None]:
+    """The loss of every candidate; those that differ by settings of a pathway that they have not are one model."""
+    known: dict[str, float | None] = {}
+    keys = [_what_it_learns(config) for config in configs]
+    for key, config in zip(keys, configs, strict=True):
+        if key not in known:
+            known[key] = _validation_loss(config, progress=progress)
+    return [known[key] for key in keys]
+
+
+def _what_it_learns(config: ModelConfig) -> str:
+    idle = IRRELEVANT | (RESIDUAL_SETTINGS if config.mode != "rpp" else set())
+    return json.dumps({key: value for key, value in config.to_dict().items() if key not in idle}, sort_keys=True)
 
 
 def _validation_loss(config: ModelConfig, *, progress: bool) -> float | None:
@@ -224,9 +266,13 @@ def _trained(folder: Path, config: ModelConfig, *, progress: bool) -> Path:
 
 def _require_same(path: Path, config: ModelConfig, made: Mapping[str, object]) -> None:
     """Refuse to mix models of different settings in one table."""
-    changed = [key for key, value in config.to_dict().items() if key not in IRRELEVANT and value != made.get(key)]
+    changed = _changed(made, config.to_dict(), IRRELEVANT)
     if changed:
         raise UserError(f"{path} was made with another {' and '.join(changed)}; choose another folder")
+
+
+def _changed(made: Mapping[str, object], wanted: Mapping[str, object], ignored: Set[str]) -> list[str]:
+    return [key for key, value in wanted.items() if key not in ignored and value != made.get(key)]
 
 
 @cache

@@ -17,6 +17,8 @@ KINDS: Mapping[str, Mapping[str, object]] = {
 """The kinds of models, by the settings that make them; ``augmented`` is a plain network that learns from images too."""
 PAPER_TRANSITIONS = 50_000
 """Transitions that the paper's models learn from."""
+TUNING_SEED = 1000
+"""The seed of the models by which settings are chosen; none of the table has it."""
 OWN_SETTINGS = {
     "env", "buffer", "test_buffer", "mode", "augment", "group", "seed", "n_chunks", "test_length",
     "equal_parameters", "log_folder", "tensorboard_log", "device",
@@ -67,7 +69,14 @@ class Table3Config(Settings):
         flag="--transitions",
     )
     n_seeds: int = setting(
-        5, "models of every sort, with the seeds 0, 1, ...", at_least=1, at_most=1000, flag="--seeds"
+        5, "models of every sort, with seeds that follow one another", at_least=1, at_most=1000, flag="--seeds"
+    )
+    first_seed: int = setting(
+        0,
+        "the first of them, so that a job can make one",
+        at_least=0,
+        at_most=TUNING_SEED - 1,
+        flag="--first-seed",
     )
     groups: dict[str, str] = setting(  # noqa: RUF009
         {}, "groups other than the largest finite one of the dynamics", flag="--groups", metavar="ENV:GROUP"
@@ -95,6 +104,8 @@ class Table3Config(Settings):
         unknown = sorted(self.settings_of.keys() - set(KINDS))
         if unknown:
             raise ValueError(f"settings_of: unknown kinds {', '.join(unknown)}; there are {', '.join(KINDS)}")
+        if self.first_seed + self.n_seeds > TUNING_SEED:
+            raise ValueError(f"expected seeds below {TUNING_SEED}, got {self.n_seeds} from {self.first_seed} on")
         given = set(self.settings).union(self.tune, *self.settings_of.values()) & OWN_SETTINGS
         if given:
             raise ValueError(f"the table itself decides {', '.join(sorted(given))}, so it cannot be given as a setting")
@@ -123,7 +134,8 @@ class Cell:
 
 def cells_of(table: Table3Config) -> Iterator[Cell]:
     """All models, those of the first seed first."""
-    for seed, env, n, data in product(range(table.n_seeds), table.buffers, table.n_transitions, table.data):
+    seeds = range(table.first_seed, table.first_seed + table.n_seeds)
+    for seed, env, n, data in product(seeds, table.buffers, table.n_transitions, table.data):
         for kind, size in product(table.kinds, table.sizes):
             # A plain network of equal parameters is the one of equal width.
             is_plain = KINDS[kind]["mode"] == "mlp"

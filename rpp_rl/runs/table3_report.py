@@ -12,7 +12,7 @@ import numpy as np
 from rpp_rl.dynamics.evaluation import HORIZONS
 from rpp_rl.io.atomic import replacing
 from rpp_rl.io.border import UserError
-from rpp_rl.runs.table3 import best, choices, results
+from rpp_rl.runs.table3 import IRRELEVANT, best, choices, require_poolable, results
 from rpp_rl.runs.table3_config import KINDS
 
 COLUMNS = (
@@ -37,6 +37,8 @@ PAPER = {
 }
 """MLP and RPP in the paper, in percent; its data and environments (v2) differ from those here."""
 
+MEANT = {"mode", "augment", "equal_parameters", "seed", "n_chunks", "batch_size", *IRRELEVANT}
+"""Settings in which the models of one table differ by its own will."""
 WITHIN = 1.05
 """So many times the better error of MLP and EMLP, and less, counts as no loss."""
 
@@ -47,12 +49,13 @@ def write_report(out: Path) -> list[Path]:
     """Write ``table3.csv`` and ``table3.md`` of all models that are there; returns their paths.
 
     Raises:
-        UserError: If there is no model yet.
+        UserError: If there is no model yet, or those that are there cannot be compared or averaged.
         OSError: If they cannot be written.
     """
     known = results(out)
     if not known:
         raise UserError(f"{out}: no model was evaluated yet; give data with --buffer ENV:FILE")
+    require_poolable(known)
     rows = [row for result in known for row in result["rows"]]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
@@ -61,7 +64,7 @@ def write_report(out: Path) -> list[Path]:
     written = []
     for suffix, content in (
         (".csv", text.getvalue()),
-        (".md", "\n".join([*_markdown(rows, known), *_choices(out)]) + "\n"),
+        (".md", "\n".join([*_markdown(rows, known), *_choices(out), *_differences(known)]) + "\n"),
     ):
         written.append(out / f"table3{suffix}")
         with replacing(written[-1]) as file:
@@ -170,6 +173,22 @@ def _choices(out: Path) -> Iterator[str]:
         about = [str(tried[0][key]) for key in ("env", "kind", "size", "data", "n_transitions")]
         texts = [_candidate(row) for row in tried]
         yield f"| {' | '.join([*about, _candidate(best(tried)), '; '.join(texts)])} |"
+
+
+def _differences(known: Sequence[Row]) -> Iterator[str]:
+    """In which settings the models of an environment differ, besides those that make them what they are."""
+    lines = []
+    for env in sorted({result["rows"][0]["env"] for result in known}):
+        of_env = [result for result in known if result["rows"][0]["env"] == env]
+        for key in sorted(of_env[0]["config"].keys() - MEANT):
+            kinds: dict[str, set[str]] = {}
+            for result in of_env:
+                kinds.setdefault(str(result["config"].get(key)), set()).add(TITLES[result["rows"][0]["kind"]])
+            texts = [f"{value} ({', '.join(sorted(names))})" for value, names in sorted(kinds.items())]
+            lines += [f"- {env}, `{key}`: {'; '.join(texts)}"] if len(texts) > 1 else []
+    if lines:
+        yield "\n## Settings that differ\n"
+        yield from lines
 
 
 def _candidate(row: Row) -> str:

@@ -94,6 +94,17 @@ def test_tables_are_those_of_the_numbers(made, metric, data, size):
         assert [cell.startswith("**") for cell in cells[4:6]] == [to_mlp > 1, to_better > 1.05]
 
 
+def test_jobs_of_one_seed_and_kind_make_the_same_table(buffer, made, tmp_path):
+    for kind in ("mlp", "rpp"):
+        for seed in ("1", "0"):
+            given = ["--kinds", kind, "--sizes", "parameters", "--data", "raw", "--seeds", "1", "--first-seed", seed]
+            assert make(buffer, tmp_path, *given) == 0
+    rows = numbers(tmp_path)
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    assert len(rows) == 4 * (3 * 3 + 4)
+    assert [row for row in numbers(made) if row in rows] == rows
+
+
 def test_smoothing_holds_out_the_same_steps(made):
     """Away from their ends, smoothed test trajectories are those that raw models held out, smoothed."""
     raw, smooth = (
@@ -230,6 +241,7 @@ def test_what_another_process_makes_is_left_to_it(buffer, tmp_path, capsys):
         (["--params-of", "cnn:{learning_rate: 1}"], "unknown kinds cnn"),
         (["--params-of", "rpp:3"], "settings_of: expected"),
         (["--params-of", "rpp:{seed: 1}"], "the table itself decides seed"),
+        (["--first-seed", "999", "--seeds", "2"], "expected seeds below 1000"),
         (["--tune", "seed:[1]"], "the table itself decides seed"),
         (["--tune", "learning_rate:[]"], "expected at least one value"),
         (["--tune", "learning_rate:1"], "tune: expected"),
@@ -243,6 +255,41 @@ def test_mistakes_end_in_one_line(buffer, tmp_path, refused, extra, message):
 
 def test_models_of_other_settings_are_not_mixed(buffer, made, refused):
     assert "was made with another n_epochs" in refused(main, *flags(buffer, made, n_epochs=3))
+
+
+def test_seeds_of_other_settings_or_data_are_not_averaged(buffer, tmp_path, refused):
+    """They are refused before they are trained, and in the report of a folder where two jobs have met."""
+    assert make(buffer, tmp_path / "out", *ONE) == 0
+    second = [*ONE, "--first-seed", "1"]
+    message = "rpp width raw 200: its seeds differ by their n_epochs, so they cannot be averaged"
+    assert message in refused(main, *flags(buffer, tmp_path / "out", *second, n_epochs=3))
+    other = write(tmp_path / "other.npz", seed=1)
+    message = f"the models of {ENV} have learnt from different data"
+    assert message in refused(main, *flags(other, tmp_path / "out", *second, "--kinds", "mlp"))
+    assert [path.name for path in (tmp_path / "out" / ENV).glob("*/*_model")] == ["rpp_model"]
+    assert make(other, tmp_path / "twin", *second) == 0
+    (tmp_path / "twin" / ENV / "rpp_width_raw_200_1").rename(tmp_path / "out" / ENV / "rpp_width_raw_200_1")
+    assert message in refused(main, "-o", tmp_path / "out")
+
+
+def test_settings_that_kinds_do_not_share_are_said(buffer, made, tmp_path):
+    assert "Settings that differ" not in (made / "table3.md").read_text()
+    given = ["--seeds", "1", "--kinds", "mlp", "rpp", "--sizes", "width", "--data", "raw"]
+    assert make(buffer, tmp_path, *given, "--params-of", "rpp:{layer_norm: true}") == 0
+    text = (tmp_path / "table3.md").read_text().split("## Settings that differ")[1]
+    assert text.split("\n") == ["", "", f"- {ENV}, `layer_norm`: False (MLP); True (RPP)", ""]
+
+
+@pytest.mark.parametrize(("kind", "n_trained"), [("rpp", 4), ("emlp", 2)])
+def test_the_same_model_is_not_tried_twice(buffer, tmp_path, monkeypatch, kind, n_trained):
+    """Only a soft model has a residual pathway to choose a decay for."""
+    made = []
+    monkeypatch.setattr(module, "_validation_loss", lambda config, **_: made.append(config) or len(made))
+    tune = ["--tune", "learning_rate:[1e-3, 1e-2]", "residual_decay:[0.3, 3.0]"]
+    assert make(buffer, tmp_path, *ONE, "--kinds", kind, *tune) == 0
+    assert len(made) == n_trained
+    (choice,) = [json.loads(path.read_text())["tried"] for path in tmp_path.glob("*/*/choice.json")]
+    assert [row["validation"] for row in choice] == ([1, 2, 3, 4] if kind == "rpp" else [1, 1, 2, 2])
 
 
 def test_nothing_there_is_said(tmp_path, refused):
