@@ -172,7 +172,7 @@ class ModelBasedRPPSAC(RPPSAC):
     @torch.no_grad()
     def _act(self, obs: np.ndarray) -> np.ndarray:
         """Actions that the actor draws, in [-1, 1]."""
-        with self._fast_update.acting():
+        with self._acting():
             return self.actor(torch.as_tensor(obs, device=self.device)).cpu().numpy()
 
     def _sample(self, batch_size: int) -> ReplayBufferSamples:

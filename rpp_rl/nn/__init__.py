@@ -4,7 +4,7 @@ from rpp_rl.nn.bilinear import Bilinear
 from rpp_rl.nn.chain import ChainLinear, Subgroup
 from rpp_rl.nn.conv import RPPConv2d
 from rpp_rl.nn.coordinates import ObsToRep
-from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, merge, trunk
+from rpp_rl.nn.emlp import RPPEMLP, hidden_rep, linear_layer, merge, trunk
 from rpp_rl.nn.linear import Mode, RPPLinear, of_version
 from rpp_rl.nn.matrix import EquivariantMatrix
 from rpp_rl.nn.nonlinearity import Gated, Pointwise, nonlinearity
@@ -27,6 +27,7 @@ __all__ = [
     "RPPLinear",
     "Subgroup",
     "hidden_rep",
+    "linear_layer",
     "merge",
     "nonlinearity",
     "of_version",

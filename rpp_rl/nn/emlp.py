@@ -125,7 +125,8 @@ def trunk(
     is_twin = twins and mode == "rpp"
     for number, rep in enumerate(hidden):
         act = nonlinearity(rep, activation, mode, is_twin=is_twin, ensemble=ensemble)
-        layers.append(_linear(rep_in, act.rep_in, inner_mode if number else mode, subgroups, ensemble))
+        linear_mode = inner_mode if number else mode
+        layers.append(linear_layer(rep_in, act.rep_in, mode=linear_mode, subgroups=subgroups, ensemble=ensemble))
         if bilinear and mode != "mlp":
             layers.append(_bilinear(act.rep_in, bilinear, is_twin=is_twin, ensemble=ensemble))
         if layer_norm:
@@ -153,7 +154,10 @@ class Trunk(nn.Sequential):
         return {**vars(self), "stand_in": None}
 
 
-def _linear(rep_in: Rep, rep_out: Rep, mode: Mode, subgroups: Sequence[Subgroup], ensemble: int | None) -> RPPLinear:
+def linear_layer(
+    rep_in: Rep, rep_out: Rep, *, mode: Mode = "rpp", subgroups: Sequence[Subgroup] = (), ensemble: int | None = None
+) -> RPPLinear:
+    """A `ChainLinear` where there are subgroups and the mode is ``rpp``, an `RPPLinear` elsewhere."""
     if subgroups and mode == "rpp":
         return ChainLinear(rep_in, rep_out, subgroups=subgroups, ensemble=ensemble)
     return RPPLinear(rep_in, rep_out, mode=mode, ensemble=ensemble)
@@ -222,7 +226,8 @@ class RPPEMLP(nn.Module):
             twins=twins,
             ensemble=ensemble,
         )
-        self.head = _linear(hidden[-1] if hidden else rep_in, rep_out, mode, subgroups, ensemble)
+        last = hidden[-1] if hidden else rep_in
+        self.head = linear_layer(last, rep_out, mode=mode, subgroups=subgroups, ensemble=ensemble)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Map vectors of type ``rep_in`` to vectors of type ``rep_out``."""

@@ -38,6 +38,12 @@ class NetworkSettings(Settings):
     layer_norm: bool = setting(False, "equivariant layer norm in the critics")
     normalize_obs: bool = setting(False, "normalise observations by running statistics that commute with the group")
     head_scale: float | None = setting(None, "factor on the fresh last layer of the actor; absent for 0.01", at_least=0)
+    subgroup: tuple[str, ...] = setting(
+        (),
+        "generators of the group by name, such as [f] for the Ant's flip: what commutes with these alone has a level "
+        "of its own between both pathways of soft networks; learns by the plain update, about three times slower",
+    )
+    subgroup_decay: float = setting(0.1, "decay of that level, relative to the residual pathway's", at_least=0)
     std: Literal["exp", "softplus"] = setting("exp", "how the actor's head becomes a standard deviation")
 
     def policy_kwargs(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
-from rpp_rl.nn import RPPEMLP, RPPLinear, hidden_rep, trunk
+from rpp_rl.nn import RPPEMLP, Subgroup, hidden_rep, linear_layer, trunk
 from rpp_rl.nn.log_std import Std, log_std_of
 from rpp_rl.sac.config import NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
@@ -34,12 +34,14 @@ class NetworkParts:
         obs_rep: How these do.
         action_rep: How actions transform.
         settings: What the layers are.
+        subgroups: Those of levels between both pathways, see `rpp_rl.nn.ChainLinear`.
     """
 
     features_extractor: RPPFeatures
     obs_rep: Rep
     action_rep: Rep
     settings: NetworkSettings
+    subgroups: tuple[Subgroup, ...] = ()
 
 
 class _OfParts(BaseModel):
@@ -84,10 +86,15 @@ class RPPActor(_OfParts, Actor):
         reps = [hidden_rep(obs_rep.group, width, settings.hidden) for width in settings.net_arch]
         last = reps[-1] if reps else obs_rep
         self.latent_pi = trunk(
-            obs_rep, reps, mode=settings.mode, activation=settings.activation, bilinear=settings.bilinear
+            obs_rep,
+            reps,
+            mode=settings.mode,
+            activation=settings.activation,
+            bilinear=settings.bilinear,
+            subgroups=parts.subgroups,
         )
-        self.mu = RPPLinear(last, action_rep, mode=settings.mode)
-        self.log_std = RPPLinear(last, action_rep.abs(), mode=settings.mode)
+        self.mu = linear_layer(last, action_rep, mode=settings.mode, subgroups=parts.subgroups)
+        self.log_std = linear_layer(last, action_rep.abs(), mode=settings.mode, subgroups=parts.subgroups)
         head_scale = DEFAULT_HEAD_SCALE if settings.head_scale is None else settings.head_scale
         with torch.no_grad():
             for parameter in (*self.mu.parameters(), *self.log_std.parameters()):
@@ -135,6 +142,7 @@ class RPPCritic(_OfParts, ContinuousCritic):
             activation=settings.activation,
             bilinear=settings.bilinear,
             layer_norm=settings.layer_norm,
+            subgroups=parts.subgroups,
             ensemble=settings.n_critics,
         )
 

@@ -20,6 +20,7 @@ from rpp_rl.nn import Mode, merge, parameter_groups, residual_decay
 from rpp_rl.nn.prior import UNKNOWN_ERROR
 from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
+from rpp_rl.sac.levels import SubgroupLevel, subgroup_level
 from rpp_rl.sac.networks import NetworkParts, RPPActor, RPPCritic
 from rpp_rl.symmetry import trivial, trivial_group
 
@@ -58,6 +59,7 @@ class RPPSACPolicy(SACPolicy):
     Attributes:
         symmetry: The specification.
         networks: What the networks are.
+        level: The level between both pathways; None for two pathways.
         residual_decay: The decays of the residual pathways of ``actor`` and ``critic``.
 
     Raises:
@@ -92,6 +94,7 @@ class RPPSACPolicy(SACPolicy):
         if self.symmetry is not None:
             self.symmetry.check_spaces(observation_space, action_space)
         self._action_box = action_space
+        self.level = self._make_level()
         optimizer = kwargs.get("optimizer_class", torch.optim.Adam)
         decays = {"actor": actor_residual_decay, "critic": critic_residual_decay}
         trusting = self._trusting_decay(optimizer)
@@ -123,7 +126,16 @@ class RPPSACPolicy(SACPolicy):
         """The decay of a residual pathway that trusts the symmetry; None where nothing can decay so."""
         if self.symmetry is None or self.mode != "rpp" or optimizer not in DECAYING:
             return None
-        return residual_decay(trusted_error(self.symmetry))
+        return residual_decay(trusted_error(self.symmetry if self.level is None else self.level.spec))
+
+    def _make_level(self) -> SubgroupLevel | None:
+        """The level that the settings ask for."""
+        names = self.networks.subgroup
+        if not names:
+            return None
+        if self.symmetry is None or self.mode != "rpp":
+            raise ValueError(f"subgroup: soft networks alone have levels, got mode {self.mode!r}; use mode 'rpp'")
+        return subgroup_level(self.symmetry, names)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.actor, self.critic = self.make_actor(), self.make_critic()
@@ -135,7 +147,9 @@ class RPPSACPolicy(SACPolicy):
 
     def _make_optimizer(self, network: nn.Module, residual_decay: float | None, lr: float) -> torch.optim.Optimizer:
         """The optimiser of a network, in whose steps the residual pathway decays."""
-        groups = parameter_groups(network, residual_decay)
+        decay = residual_decay or 0.0
+        level_decays = [] if self.level is None else [decay * self.networks.subgroup_decay]
+        groups = parameter_groups(network, residual_decay, level_decays)
         kind = cast(Any, self.optimizer_class)
         if len(groups) == 1:
             return kind(network.parameters(), lr=lr, **self.optimizer_kwargs)
@@ -183,7 +197,8 @@ class RPPSACPolicy(SACPolicy):
             layout, obs_rep = self.symmetry.observation, self.symmetry.obs_rep
             action_rep = self.symmetry.action_rep
         features = RPPFeatures(self.observation_space, obs_rep, layout, normalize_obs=settings.normalize_obs)
-        return NetworkParts(features, obs_rep, action_rep, settings)
+        subgroups = () if self.level is None or mode != "rpp" else (self.level.subgroup,)
+        return NetworkParts(features, obs_rep, action_rep, settings, subgroups)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         decays = {f"{name}_residual_decay": decay for name, decay in self.residual_decay.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -114,6 +115,8 @@ class RPPSAC(PlainSAC):
             (self.critic_equiv_var, self.critic_residual_var),
         ):
             Prior(equiv_var, residual_var)  # refuse bad variances before anything is built
+        if self.policy_kwargs.get("subgroup") and (self.actor_residual_var or self.critic_residual_var):
+            raise ValueError("subgroup: levels decay, and have no variance; leave out actor_ and critic_residual_var")
         if not issubclass(self.policy_class, RPPSACPolicy):
             raise ValueError(f"RPPSAC needs the policy 'RPPPolicy', got {self.policy_class.__name__}; {self._advice()}")
         self._refuse_normalized(self.env)
@@ -175,8 +178,12 @@ class RPPSAC(PlainSAC):
 
     @property
     def learns_fast(self) -> bool:
-        """Whether it learns by the fast update, which knows no other losses and steps than those of this class."""
-        return self.update == "auto" and all(getattr(type(self), n) is getattr(PlainSAC, n) for n in OVERRIDABLE)
+        """Whether it learns by the fast update, which knows two pathways, and the losses and steps of this class."""
+        return (
+            self.update == "auto"
+            and self.policy.level is None
+            and all(getattr(type(self), n) is getattr(PlainSAC, n) for n in OVERRIDABLE)
+        )
 
     def _step(self, batch_size: int, *, with_actor: bool, follow: bool) -> dict[str, Tensor]:
         """One gradient step of the critics, and of policy and target critics if asked for; returns the losses."""
@@ -224,8 +231,12 @@ class RPPSAC(PlainSAC):
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:  # noqa: ANN401
         """Actions for observations, see ``BaseAlgorithm.predict``; the weights of the actor are made once per step."""
-        with self._fast_update.acting():
+        with self._acting():
             return super().predict(*args, **kwargs)
+
+    def _acting(self) -> AbstractContextManager[Any]:
+        """Weights of the actor that are ready, where the fast update makes them."""
+        return self._fast_update.acting() if self.policy.level is None else nullcontext()
 
     def __getstate__(self) -> dict[str, Any]:
         # The parts of the update share memory, which copies and pickles of them would not; it is made anew.

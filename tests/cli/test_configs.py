@@ -86,13 +86,16 @@ def test_only_the_declaration_and_the_use_name_a_setting(name, files):
 
 
 def test_every_setting_of_the_networks_reaches_them():
-    """Through the settings of a run, and no other way; the mode alone has another default in a policy."""
+    """Through the settings of a run, and no other way; the mode alone has another default in a policy.
+
+    A subgroup is for the mode ``rpp`` alone, see ``tests/sac/test_levels.py``.
+    """
     changed = {
         "mode": "emlp", "policy_only": True, "net_arch": [16, 16], "n_critics": 3, "activation": "tanh",
         "hidden": "8*R + 4*V", "bilinear": True, "layer_norm": True, "normalize_obs": True, "head_scale": 0.5,
         "std": "softplus",
     }  # fmt: skip
-    assert changed.keys() == NetworkSettings().policy_kwargs().keys()
+    assert {*changed, "subgroup", "subgroup_decay"} == NetworkSettings().policy_kwargs().keys()
     config = SACConfig(env="Walker2d-v5", **changed)
     envs = make_vec_env("Walker2d-v5", {}, n_envs=1, seed=0)
     made = build_agent(config, specification(config, envs), envs).policy.network_kwargs
