@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rpp_rl.io.minari_file import PROCESS as MINARI_PROCESS
+
 WRITING = {
     "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
     "os.utime", "os.chdir", "os.putenv", "shutil.move", "shutil.rmtree", "shutil.copyfile",
@@ -63,10 +65,12 @@ class Watch:
             return not name.startswith((*TRUSTED, "<frozen", "<string>", "<@beartype("))
         if event == "import":
             return args[1] is not None and not _is_trusted(args[1])
+        if event == "subprocess.Popen" and str(MINARI_PROCESS) in args[1]:  # it reads, with less time and memory
+            return False
         return event in WRITING or event in RUNNING
 
     def _is_wrong_file(self, path: Any, mode: str | None, flags: int) -> bool:  # noqa: ANN401
-        if isinstance(path, int):  # it was opened before
+        if isinstance(path, int) or path == os.devnull:  # it was opened before, or is what another process may see
             return False
         is_to_write = bool(set(mode or "") & set("wax+")) or bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         return is_to_write or not (_is_trusted(path) or self._is_inside(path))

@@ -10,6 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from rpp_rl.dynamics.trajectories import Episodes
 from rpp_rl.io.atomic import replacing
+from rpp_rl.io.minari_file import minari_folder, read_minari
 from rpp_rl.io.npz_file import read_npz
 from rpp_rl.io.replay_file import ReplayArrays, read_replay, read_sb3_replay, replay_arrays
 
@@ -157,10 +158,6 @@ def _read_npz(source: str | Path) -> Episodes:
 
 
 def _read_minari(source: str | Path) -> Episodes:
-    try:
-        from rpp_rl.io.minari_file import minari_folder, read_minari
-    except ImportError as error:
-        raise ValueError("reading a Minari data set needs h5py: pip install 'rpp_rl[minari]'") from error
     folder = minari_folder(str(source).removeprefix(MINARI))
     if not folder.is_dir():
         raise ValueError(f"Minari has no such data set on this machine: expected the folder {folder}")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from math import prod
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import h5py  # pyright: ignore[reportMissingImports]
 import numpy as np
 
-from rpp_rl.io.npz_file import FREE_BYTES, MAX_INFLATION
+from rpp_rl.io.extras import need
 
 METADATA, MAIN = "metadata.json", "main_data.hdf5"
+PROCESS = Path(__file__).with_name("minari_process.py")
 
 
 def minari_folder(dataset_id: str) -> Path:
@@ -34,12 +36,17 @@ def read_minari(folder: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], str 
         folder: The folder with ``metadata.json`` and ``main_data.hdf5``.
 
     Raises:
-        ValueError: If the data set is damaged, of another format, not of vectors, or would take more memory than a
-            file of its size should.
+        ValueError: If the data set is damaged, of another format, not of vectors, compressed, or would take more
+            memory than a file of its size should. `MissingExtraError` is one: h5py is not installed.
         OSError: If it cannot be read.
     """
+    need("h5py", "minari")
+    for path in (folder / METADATA, folder / MAIN):
+        if not path.is_file():
+            raise FileNotFoundError(2, "expected a file", str(path))
+        path.open("rb").close()  # says why if it may not be read
     try:
-        metadata = json.loads((folder / METADATA).read_text())
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         if metadata["data_format"] != "hdf5":
             raise ValueError(f"expected the format hdf5, got {str(metadata['data_format'])[:80]}")
         env_spec = metadata.get("env_spec")
@@ -47,36 +54,47 @@ def read_minari(folder: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], str 
         if not isinstance(env_id, str | None):
             raise ValueError(f"the id of its environment is {str(env_id)[:80]}")
         n_episodes = metadata["total_episodes"]
-        with h5py.File(folder / MAIN, "r") as file:
-            if not isinstance(n_episodes, int) or not 0 <= n_episodes <= len(file):
-                raise ValueError(f"{METADATA} says {str(n_episodes)[:80]} episodes, {MAIN} has {len(file)}")
-            names = [(f"episode_{k}/observations", f"episode_{k}/actions") for k in range(n_episodes)]
-            arrays = {name: _numeric_array(file, name) for pair in names for name in pair}
-            size = sum(map(_n_bytes, arrays.values()))
-            if size > (folder / MAIN).stat().st_size * MAX_INFLATION + FREE_BYTES:
-                raise ValueError(f"{size} bytes are too many for its size")
-            return [(arrays[states][()], arrays[actions][()]) for states, actions in names], env_id
-    except OSError as error:
-        if error.errno is not None:  # HDF5 gives no number where a file is damaged
-            raise
-        raise ValueError(f"damaged: {str(error)[:200]}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        if type(n_episodes) is not int or n_episodes < 0:
+            raise ValueError(f"its metadata say {str(n_episodes)[:80]} episodes")
+        return _read_episodes(folder / MAIN, n_episodes), env_id
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise ValueError(f"damaged, or no data set of Minari: {str(error)[:200] or type(error).__name__}") from error
 
 
-def _numeric_array(file: Any, name: str) -> Any:  # noqa: ANN401
-    """An array of numbers that lies in this file, not yet read."""
-    for place in (name.split("/")[0], name):
-        if not isinstance(file.get(place, getlink=True), h5py.HardLink):
-            raise ValueError(f"{place} is missing, or a link to another place")
-    array = file[name]
-    if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "fiub":
-        raise ValueError(f"expected vectors of numbers in {name}")
-    if array.external or array.is_virtual:
-        raise ValueError(f"{name} lies in another file")
+def _read_episodes(path: Path, n_episodes: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    # -P: what lies in the current folder, or beside the script, is not imported.
+    command = [sys.executable, "-P", str(PROCESS), str(path), str(n_episodes)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread has a buffer, which counts as memory
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            return [(_receive(process.stdout), _receive(process.stdout)) for _ in range(n_episodes)]
+        except EOFError:
+            raise ValueError(f"HDF5 {_ending(process.wait())}") from None
+
+
+def _receive(pipe: Any) -> np.ndarray:  # noqa: ANN401
+    """The next array that the process writes.
+
+    Raises:
+        ValueError: If it refuses the file.
+        EOFError: If it has ended.
+    """
+    line = pipe.readline()
+    if not line:
+        raise EOFError
+    message = json.loads(line)
+    if "error" in message:
+        raise ValueError(message["error"])
+    array = np.empty(message["shape"], message["dtype"])
+    if array.size and pipe.readinto(array.reshape(-1).view(np.uint8).data) < array.nbytes:
+        raise EOFError
     return array
 
 
-def _n_bytes(array: Any) -> int:  # noqa: ANN401
-    """Bytes that reading an array takes: its own, or those of a block, which is unpacked as a whole."""
-    return max(prod(array.shape), prod(array.chunks or ())) * array.dtype.itemsize
+def _ending(status: int) -> str:
+    """How the process ended, in words."""
+    if status >= 0:
+        return f"failed with status {status}"
+    return "took too long" if -status == getattr(signal, "SIGXCPU", None) else f"crashed (signal {-status})"

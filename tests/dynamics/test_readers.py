@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import pickle
+import re
+import struct
 import sys
 import warnings
 
@@ -265,9 +268,10 @@ def test_minari_data_sets_are_read(minari_data):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"total_episodes": 2**31}, "says 2147483648 episodes, main_data.hdf5 has 1"),
-        ({"total_episodes": "1"}, "says 1 episodes"),
-        ({"total_episodes": -1}, "says -1 episodes"),
+        ({"total_episodes": 2**31}, "its metadata say 2147483648 episodes, main_data.hdf5 has 1"),
+        ({"total_episodes": "1"}, "its metadata say 1 episodes"),
+        ({"total_episodes": True}, "its metadata say True episodes"),
+        ({"total_episodes": -1}, "its metadata say -1 episodes"),
         ({"total_episodes": 0}, "expected episodes, got 0"),
         ({"data_format": "arrow"}, "expected the format hdf5, got arrow"),
         ({"env_spec": {"id": "Pendulum-v1"}}, "damaged, or no data set"),
@@ -302,17 +306,35 @@ def _array(shape, dtype="f4", **options):
     return lambda group, name: group.create_dataset(name, shape, dtype, **options)
 
 
+def _early_chunks(group, name):
+    """Chunks of one number, in an array that lists none of them: HDF5 takes a kilobyte for each."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((1, 1))
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    space = h5py.h5s.create_simple((4 * 10**5, 2))
+    h5py.h5d.create(group.id, name.encode(), h5py.h5t.STD_I8LE, space, plist)
+
+
 @pytest.mark.parametrize(
     ("put", "message"),
     [
-        (_array((10**9, 2), chunks=(1000, 2)), "bytes are too many for its size"),
-        (_array((4, 2), chunks=(10**8, 2), maxshape=(None, 2)), "bytes are too many for its size"),
-        (_array((2**33, 2**33), chunks=(1000, 2)), "bytes are too many for its size"),
+        (_array((10**9, 2), chunks=(1000, 2)), "there are more numbers in episode_0/observations than main_data.hdf5"),
+        (_array((5 * 10**5, 2), "i1", chunks=(1, 1)), "there are more numbers in episode_0/observations than"),
+        (_array((2**33, 2**33), chunks=(1000, 2)), "there are more numbers in episode_0/observations than"),
+        (_array((4, 2), chunks=(4, 2), compression="gzip"), "observations is compressed"),
+        (_array((4, 2), chunks=(4, 2), scaleoffset=3), "observations is compressed"),
+        (_early_chunks, "memory"),
         (lambda group, name: group.update({name: h5py.SoftLink("/episode_0/kept")}), "is missing, or a link"),
         (lambda group, name: group.update({name: h5py.ExternalLink("/dev/null", "/x")}), "is missing, or a link"),
         (_array((4, 2), external=[("/etc/passwd", 0, 32)]), "observations lies in another file"),
         (_virtual, "observations lies in another file"),
         (_array((4, 2), "S3"), "expected vectors of numbers in episode_0/observations"),
+        (_array((4, 2), "c8"), "expected vectors of numbers in episode_0/observations"),
+        (_array(()), "expected vectors of numbers in episode_0/observations"),
+        (_array((4,)), "expected vectors of numbers in episode_0/observations"),
+        (_array((4, 2), h5py.vlen_dtype("f4")), "expected vectors of numbers in episode_0/observations"),
+        (_array((4, 2), h5py.ref_dtype), "expected vectors of numbers in episode_0/observations"),
+        (lambda group, name: group.update({name: group}), "expected vectors of numbers in episode_0/observations"),
         (lambda group, name: group.create_group(name), "expected vectors of numbers in episode_0/observations"),
         (lambda *_: None, "observations is missing"),
     ],
@@ -328,5 +350,64 @@ def test_arrays_of_minari_that_lie_are_refused(minari_data, put, message):
 def test_data_of_minari_cut_short_are_refused(minari_data):
     path = minari_data / "main_data.hdf5"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="minari:counter/test-v0: damaged: "):
+    with pytest.raises(ValueError, match="minari:counter/test-v0: damaged, or no data set of Minari: "):
         read_episodes("minari:counter/test-v0")
+
+
+def _loop_of_free_space(data):
+    """The names of the links lie in a heap, whose first free piece says that it is the next one as well."""
+    start = data.index(b"HEAP")
+    free, segment = struct.unpack_from("<QQ", data, start + 16)
+    struct.pack_into("<Q", data, segment + free, free)
+
+
+def _loop_of_siblings(data):
+    """The nodes with the links of a group are their own neighbours."""
+    for node in re.finditer(b"TREE", bytes(data)):
+        struct.pack_into("<QQ", data, node.start() + 8, node.start(), node.start())
+
+
+def _loop_of_children(data):
+    start = data.index(b"TREE")
+    data[start + 5] = 1  # its level: the children are such nodes
+    struct.pack_into("<Q", data, start + 32, start)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_loop_of_free_space, "memory"),
+        (_loop_of_children, r"crashed \(signal|took too long"),
+        pytest.param(_loop_of_siblings, "took too long", marks=pytest.mark.slow),
+    ],
+)
+def test_what_ends_hdf5_does_not_end_this_process(tmp_path, monkeypatch, spoil, message):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    folder = tmp_path / "counter" / "data"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"total_episodes": 1, "data_format": "hdf5"}')
+    path = folder / "main_data.hdf5"
+    with h5py.File(path, "w") as file:
+        file["episode_0/observations"] = np.zeros((4, 2), ">f8")
+        file["episode_0/actions"] = np.zeros((3, 1), "f2")
+    assert read_episodes("minari:counter").states[0].dtype == np.float32
+    data = bytearray(path.read_bytes())
+    spoil(data)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"minari:counter: damaged.*{message}"):
+        read_episodes("minari:counter")
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "main_data.hdf5"])
+def test_what_is_no_file_of_minari_is_not_waited_for(minari_data, name):
+    (minari_data / name).unlink()
+    os.mkfifo(minari_data / name)
+    with pytest.raises(FileNotFoundError, match="expected a file"):
+        read_episodes("minari:counter/test-v0")
+
+
+def test_nothing_beside_a_data_set_is_imported_by_the_process_that_reads_it(minari_data, monkeypatch):
+    monkeypatch.chdir(minari_data)
+    (minari_data / "h5py.py").write_text("open('marker', 'w').close()")
+    assert len(read_episodes("minari:counter/test-v0")) == 1
+    assert not (minari_data / "marker").exists()
