@@ -135,7 +135,7 @@ def test_a_path_is_a_path(tmp_path, monkeypatch):
             ["--env", "Ant-v4", "-conf", "bass"],
             "known are base, faithful, mbpo, model-based, mujoco, paper",
         ),
-        (run_experiment.main, ["-conf", "papers"], "known are paper-figures, paper-figures-small, symmetry-pays"),
+        (run_experiment.main, ["-conf", "papers"], "known are model-based, model-data, paper-figures, paper-"),
     ],
 )
 def test_an_unknown_name_lists_the_known_ones_in_one_line(main, given, known, capsys, tmp_path, monkeypatch):
