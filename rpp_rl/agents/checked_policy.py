@@ -22,6 +22,9 @@ from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 POLICY_ARGUMENTS = ("spec", *NETWORK_SETTINGS)
 """The arguments of a policy in a file; all of them say what the networks are."""
 
+LATER = {name: NetworkSettings(mode="rpp").policy_kwargs()[name] for name in ("subgroup", "subgroup_decay")}
+"""Settings that older files do not have, with the values that make the networks of then."""
+
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 MAX_LAYERS = 32
 MAX_WEIGHTS = 2**27
@@ -53,6 +56,7 @@ def build_policy(
         AgentError: If arguments, spaces and weights do not fit each other, or they ask for more memory than any
             sensible agent.
     """
+    kwargs = {**LATER, **kwargs}
     _check_kwargs(kwargs)
     _check_sizes(kwargs, observation_space, action_space, sum(tensor.numel() for tensor in weights.values()))
     kinds = (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError, MemoryError, ArithmeticError)
