@@ -47,6 +47,9 @@ class Planner:
         method: ``cem``; or ``mppi``: the mean moves to the average of the plans, weighted by the exponentials of their
             returns, the width stays, and the mean is the plan (Williams et al. 2017, arXiv:1509.01149).
         temperature: That of ``mppi``, in units of the standard deviation of the returns.
+
+    Raises:
+        ValueError: If a number is out of its range, or actions have no bounds.
     """
 
     env: ModelEnv
@@ -65,6 +68,15 @@ class Planner:
                 f"expected a method of {', '.join(get_args(Method))} and a positive temperature, got "
                 f"{self.method!r} and {self.temperature}"
             )
+        numbers = {name: getattr(self, name) for name in ("horizon", "n_iterations", "n_particles")}
+        if min(numbers.values()) < 1 or not 0 < self.elite_share <= 1 or not self.spread > 0:
+            raise ValueError(
+                f"expected positive numbers and an elite_share of at most 1, got {numbers}, {self.elite_share=} and "
+                f"{self.spread=}"
+            )
+        space = self.env.single_action_space
+        if not isinstance(space, Box) or not space.is_bounded():
+            raise ValueError(f"plans are drawn between the bounds of actions, got {space}")
         if self.env.num_envs % self.n_particles or self.env.num_envs // self.n_particles < 2:
             raise ValueError(
                 f"expected at least two plans of {self.n_particles} particles, got {self.env.num_envs} environments"

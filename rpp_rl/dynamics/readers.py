@@ -150,11 +150,11 @@ def _read_npz(source: str | Path) -> Episodes:
             f"{n_steps}, got {len(states)} and {len(actions)}"
         )
     lengths = lengths.astype(np.int64)
-    return Episodes(
-        tuple(np.split(_numbers(states), np.cumsum(lengths + 1)[:-1])),
-        tuple(np.split(_numbers(actions), np.cumsum(lengths)[:-1])),
-        str(env_id) or None,
+    parts = (
+        np.split(_numbers(array), np.cumsum(ends)[:-1]) if len(ends) else ()
+        for array, ends in ((states, lengths + 1), (actions, lengths))
     )
+    return Episodes(*map(tuple, parts), str(env_id) or None)
 
 
 def _read_minari(source: str | Path) -> Episodes:

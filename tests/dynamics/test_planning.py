@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from rpp_rl.dynamics.planning import Planner, returns
 from tests.kit.toy_models import make_env
@@ -91,3 +92,19 @@ def test_unknown_methods_are_refused():
 def test_particles_have_to_divide_the_copies():
     with pytest.raises(ValueError, match="at least two plans of 3 particles, got 4"):
         Planner(make_env(num_envs=4), n_particles=3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"horizon": 0}, {"n_iterations": 0}, {"n_particles": 0}, {"elite_share": 1.5}, {"spread": 0.0}]
+)
+def test_numbers_out_of_range_are_refused(change):
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        Planner(make_env(num_envs=4), **change)
+
+
+def test_actions_without_bounds_are_refused():
+    """Their middle is no number."""
+    env = make_env(num_envs=4)
+    env.single_action_space = Box(-np.inf, np.inf, (2,))
+    with pytest.raises(ValueError, match="between the bounds of actions"):
+        Planner(env)

@@ -206,6 +206,13 @@ def test_other_arrays_are_refused(episodes, tmp_path, change, message):
         read_episodes(tmp_path / "data.npz")
 
 
+def test_a_file_of_no_episodes_is_refused(tmp_path):
+    arrays = {"states": np.zeros((0, 3)), "actions": np.zeros((0, 1)), "lengths": np.zeros(0, int)}
+    np.savez(tmp_path / "data.npz", **arrays, env_id=np.array(""))
+    with pytest.raises(ValueError, match=r"data.npz: expected episodes, got 0"):
+        read_episodes(tmp_path / "data.npz")
+
+
 def test_damaged_arrays_are_refused(episodes, tmp_path):
     write_episodes(episodes, tmp_path / "data.npz")
     whole = (tmp_path / "data.npz").read_bytes()
