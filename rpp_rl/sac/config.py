@@ -100,13 +100,6 @@ class LearningSettings(Settings):
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for part in ("actor", "critic"):
-            decay, has_gaussian = f"{part}_residual_decay", getattr(self, f"{part}_residual_var") is not None
-            if getattr(self, decay) == "auto" and has_gaussian:  # one prior is enough
-                object.__setattr__(self, decay, None)
-
 
 LEARNING_SETTINGS = tuple(field.name for field in dataclasses.fields(LearningSettings))
 """The names of `LearningSettings`."""

@@ -36,9 +36,6 @@ from rpp_rl.sac.reward_scale import add_rewards, no_returns
 
 Update = Literal["auto", "plain"]
 
-OF_THE_POLICY = ("actor_residual_decay", "critic_residual_decay")
-"""Those of `LearningSettings` that the policy takes, which makes the optimisers."""
-
 OVERRIDABLE = ("critic_loss", "actor_loss", "plain_update", "plain_follow_critic")
 """Methods of the plain update; where a subclass has one of its own, the fast update would not be the same."""
 
@@ -94,7 +91,11 @@ class RPPSAC(PlainSAC):
         self.update = update
         own = LearningSettings(**{name: kwargs.pop(name) for name in LEARNING_SETTINGS if name in kwargs}).to_dict()
         policy, env = policy_and_env(policy, env, self.policy_aliases)
-        policy_kwargs = {**(policy_kwargs or {}), **{name: own.pop(name) for name in OF_THE_POLICY}}
+        policy_kwargs = dict(policy_kwargs or {})
+        for part in ("actor", "critic"):
+            decay, is_gaussian = own.pop(f"{part}_residual_decay"), own[f"{part}_residual_var"] is not None
+            # One prior is enough: beside a Gaussian, a decay that was left open is none.
+            policy_kwargs[f"{part}_residual_decay"] = None if decay == "auto" and is_gaussian else decay
         if _init_setup_model:
             spec = given_once("spec", spec, policy_kwargs.get("spec"))
             mode = given_once("mode", mode, policy_kwargs.get("mode"))
