@@ -240,9 +240,7 @@ def add_states(parser: argparse.ArgumentParser) -> None:
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Let a command run the pickle that a replay buffer of a class of one's own is."""
-    parser.add_argument(
-        "--trust", action="store_true", help="run the pickled code in a replay buffer (.pkl) of a class of its own"
-    )
+    parser.add_argument("--trust", action="store_true", help="run the code in a pickled replay buffer of another class")
 
 
 def add_agent(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="tell every relabelling that the joints admit, the best 256 for each motion of the world",
+        help="list every relabelling that the joints admit, the best 256 for each motion of the world",
     )
     parser.add_argument(
         "--worlds",

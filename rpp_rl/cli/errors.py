@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import select
 import signal
 import sys
 import threading
@@ -38,10 +39,14 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
     def reporting(argv: Sequence[str] | None = None) -> int:
         try:
             with _signals_as_exceptions():
-                return main(argv)
+                status = main(argv)
+                sys.stdout.flush()
+                return status
         except UserError as error:
             message = str(error)
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return 128 + signal.SIGPIPE
             message = _describe(error)
         except (KeyboardInterrupt, Terminated) as error:
             print("interrupted", file=sys.stderr)
@@ -50,6 +55,16 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
         return MISTAKE
 
     return reporting
+
+
+def _nobody_reads() -> bool:
+    """Whether whoever read the output has seen enough, as ``head`` does; the rest of it goes nowhere then."""
+    output = select.poll()
+    output.register(1, 0)
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 @contextmanager

@@ -46,11 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add_environment(parser)
     parser.add_argument("--device", default="auto", help="device of the networks (default: auto)")
     policies = parser.add_mutually_exclusive_group()
-    policies.add_argument(
-        "--deterministic", action="store_true", default=True, help="take the mean action (this is the default)"
-    )
-    policies.add_argument(
-        "--stochastic", dest="deterministic", action="store_false", help="draw actions from the policy"
-    )
+    policies.add_argument("--deterministic", action="store_true", default=True, help="take the mean action (default)")
+    policies.add_argument("--stochastic", dest="deterministic", action="store_false", help="draw actions at random")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser

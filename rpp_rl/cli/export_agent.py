@@ -43,10 +43,6 @@ def _parser() -> argparse.ArgumentParser:
         help="onnx (default), or torch for an archive that torch.export.load opens",
     )
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="where to write the file (default: its name with .onnx or .pt2)",
+        "-o", "--output", type=Path, metavar="FILE", help="the file (default: its name with .onnx or .pt2)"
     )
     return parser

@@ -61,7 +61,7 @@ def _drive(plan: Plan, folder: Path, backend: Backend, n_workers: int) -> int:
     try:
         ended = driver.run()
     except KeyboardInterrupt:
-        table.report("interrupted, everything is saved; the same command goes on")
+        table.report("interrupted, everything is saved; the same command continues")
         return INTERRUPTED
     finally:
         table.close()
@@ -81,7 +81,7 @@ def _backend(args: argparse.Namespace, folder: Path) -> Backend:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run-experiment",
-        description="Train variants x environments x seeds. What is finished is skipped, what was interrupted goes on: "
+        description="Train variants x environments x seeds. Finished runs are skipped, interrupted ones continue: "
         "the same command always completes the experiment.",
     )
     parser.add_argument(

@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="table3",
         description="Train plain models, plain ones with augmentation, strict and soft ones on the same data, over "
-        "seeds, at equal width and at equal numbers of parameters, and compare their rollouts. What is there is not "
-        "made again and what was stopped goes on; processes may share the folder.",
+        "seeds, at equal width and at equal numbers of parameters, and compare their rollouts. Finished "
+        "models are not trained again, stopped ones continue, and several processes may share the folder.",
     )
     add_flags(parser, Table3Config)
     add_progress(parser)

@@ -18,12 +18,14 @@ RESUMABLE = {"buffer", "test_buffer", "device", "num_threads", "save_freq"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = _parser().parse_args(argv)
+    folder = RunFolder.open(args.resume) if args.resume else None
+    # A mistake in the settings is found before torch is imported, which takes seconds.
+    config = settings_from(args, folder, ModelConfig, RESUMABLE)
 
     from rpp_rl.runs.train_dynamics import train_dynamics
 
-    folder = RunFolder.open(args.resume) if args.resume else None
     run = train_dynamics(
-        settings_from(args, folder, ModelConfig, RESUMABLE),
+        config,
         folder,
         trust=args.trust,
         command_line=shlex.join(["train-model", *(sys.argv[1:] if argv is None else argv)]),

@@ -15,24 +15,25 @@ from rpp_rl.sac.config import SACConfig
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, train, and return the status for the shell."""
     args = train_sac_parser().parse_args(argv)
+    if args.resume and args.resume_agent:
+        raise UserError("--resume continues a run, --resume-agent trains an agent further: give one of them")
+    if args.resume_agent and args.conf_file:
+        raise UserError("--resume-agent keeps the agent's own settings, so --conf-file cannot be given with it")
+    folder = RunFolder.open(args.resume) if args.resume else None
+    # A mistake in the settings is found before torch is imported, which takes seconds.
+    config = None if args.resume_agent else settings_from(args, folder, SACConfig, RESUMABLE)
 
     from rpp_rl.agents import load_agent
     from rpp_rl.runs.environments import require_asked
     from rpp_rl.runs.further_training import continued_settings
     from rpp_rl.runs.train_sac import train_sac
 
-    if args.resume and args.resume_agent:
-        raise UserError("--resume continues a run, --resume-agent trains an agent further: give one of them")
-    folder = RunFolder.open(args.resume) if args.resume else None
-    source = load_agent(args.resume_agent, device="cpu") if args.resume_agent else None
-    if source is None:
-        config = settings_from(args, folder, SACConfig, RESUMABLE)
-        if args.conf_file:
-            require_asked(config.env, flags_from(args, SACConfig).get("env"), args.conf_file)
-    elif args.conf_file:
-        raise UserError("--resume-agent keeps the agent's own settings, so --conf-file cannot be given with it")
-    else:
+    source = None
+    if config is None:
+        source = load_agent(args.resume_agent, device="cpu")
         config = continued_settings(flags_from(args, SACConfig), source)
+    elif args.conf_file:
+        require_asked(config.env, flags_from(args, SACConfig).get("env"), args.conf_file)
     run = train_sac(
         config,
         folder,

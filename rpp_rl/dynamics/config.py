@@ -46,7 +46,7 @@ class ModelConfig(CommonSettings):
     n_chunks: int = setting(5000, "chunks to learn from; fewer if the buffer holds fewer", at_least=1)
     chunk_length: int = setting(10, "steps of a chunk, and of the rollouts whose error is minimised", at_least=1)
     n_test: int = setting(50, "held-out trajectories to test with", at_least=1)
-    test_length: int = setting(100, "steps of each of them", at_least=1)
+    test_length: int = setting(100, "steps of each test trajectory", at_least=1)
     validation: float = setting(
         0.1,
         "share of the episodes to learn from that chooses the epoch instead: the model keeps the weights with the "
@@ -62,7 +62,7 @@ class ModelConfig(CommonSettings):
 
     n_epochs: int = setting(500, "passes through the chunks", at_least=1, flag="--epochs")
     patience: int | None = setting(
-        None, "end after this many epochs without a better loss on the validation chunks; absent for never", at_least=1
+        None, "stop after this many epochs without a better loss on the validation chunks; absent for never", at_least=1
     )
     seed: int | None = setting(
         None,
@@ -110,7 +110,7 @@ class ModelConfig(CommonSettings):
     equiv_var: float | None = setting(
         None, "variance of the paper's Gaussian prior in the loss for the equivariant pathway; null for none"
     )
-    residual_var: float | None = setting(None, "that for the residual pathway")
+    residual_var: float | None = setting(None, "the same for the residual pathway")
 
     @property
     def method(self) -> str:

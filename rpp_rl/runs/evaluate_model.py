@@ -139,7 +139,7 @@ def summarise(runs: Sequence[TestedModel], horizons: Sequence[int]) -> list[Summ
         members = groups.setdefault(key, [])
         first = members[0] if members else run
         if first.checksum != run.checksum:
-            raise UserError(f"{first.path} and {run.path} have learnt from different data: evaluate them apart")
+            raise UserError(f"{first.path} and {run.path} learned from different data: evaluate them separately")
         if _checksum(first.test) != _checksum(run.test):
             raise UserError(f"{first.path} and {run.path} have held out different data: evaluate them apart")
         members.append(run)
@@ -175,7 +175,7 @@ def notes(runs: Sequence[TestedModel]) -> Iterator[str]:
     for env in sorted({run.model.spec.env_id for run in runs}):
         own = [run for run in runs if run.model.spec.env_id == env]
         for what, data in (
-            ("have learnt from", {run.checksum or "unknown" for run in own}),
+            ("learned from", {run.checksum or "unknown" for run in own}),
             ("are tested with", {_checksum(run.test) for run in own}),
         ):
             if len(data) > 1:
@@ -249,7 +249,7 @@ def load_tested(
     with user_input(ValueError):
         episodes = read_episodes(source, model.spec.env_id, trust=trust)
     if episodes.checksum == about.get("checksum"):
-        raise UserError(f"{source} is what {path} has learnt from; without --buffer its held-out trajectories are used")
+        raise UserError(f"{source} is what {path} learned from; without --buffer its held-out trajectories are used")
     time = max(horizons or HORIZONS)
     if horizons is None:
         time = min(time, max(len(actions) for actions in episodes.actions))

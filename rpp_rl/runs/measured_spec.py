@@ -48,7 +48,7 @@ def measured_spec(config: SACConfig, spec: EnvSpec, *, force: bool) -> EnvSpec:
             judge = "the simulator refutes" if checks else "its transitions refute"
             raise UserError(
                 f"{config.spec}: {judge} the symmetry {check.generator}: {check.refutation}; mend it "
-                "(check-spec tells more), or train with it all the same by --force-spec"
+                "(check-spec says more), or train with it anyway by --force-spec"
             )
     for check in estimates:
         found = f"{check.verdict}, the error on images is {percent(check.image_error)}"

@@ -45,7 +45,7 @@ class Table3Config(Settings):
     )
     others: dict[str, str] = setting(  # noqa: RUF009
         {},
-        "trajectories of another agent, on which models are tested besides",
+        "trajectories of another agent, on which the models are tested as well",
         flag="--test-buffer",
         metavar="ENV:FILE",
     )
@@ -68,12 +68,10 @@ class Table3Config(Settings):
         at_least=1,
         flag="--transitions",
     )
-    n_seeds: int = setting(
-        5, "models of every sort, with seeds that follow one another", at_least=1, at_most=1000, flag="--seeds"
-    )
+    n_seeds: int = setting(5, "models of each kind, with consecutive seeds", at_least=1, at_most=1000, flag="--seeds")
     first_seed: int = setting(
         0,
-        "the first of them, so that a job can make one",
+        "the first of these seeds, so that each job can train one",
         at_least=0,
         at_most=TUNING_SEED - 1,
         flag="--first-seed",

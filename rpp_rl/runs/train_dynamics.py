@@ -205,7 +205,7 @@ def _resume(config: ModelConfig, folder: RunFolder, trust: bool) -> Resumed:
     """The model of the newest checkpoint, in the middle of its training."""
     path = folder.path / MODEL_FILE
     if not path.exists():
-        raise UserError(f"{folder.path} cannot be resumed: no checkpoint was reached; start the run anew")
+        raise UserError(f"{folder.path} cannot be resumed: no checkpoint was reached; start a new run")
     with user_input(ValueError):
         model, about, state = read_model(path)
         if about.get(IS_COMPLETE) or len(state.get("history", [])) >= config.n_epochs:
@@ -214,12 +214,12 @@ def _resume(config: ModelConfig, folder: RunFolder, trust: bool) -> Resumed:
         config = dataclasses.replace(config, validation=about.get(VALIDATION, 0.0))
         data, checksum = _data(config, _specification(config), trust)
         if about.get("checksum") != checksum:
-            raise UserError(f"{config.buffer} is not what {folder.path} has learnt from: its checksum differs")
+            raise UserError(f"{config.buffer} is not what {folder.path} was trained on: its checksum differs")
         if read_episodes(folder.path / TEST_FILE).checksum != data.test.episodes().checksum:
-            raise UserError(f"an earlier version has divided the data of {folder.path}: start the run anew")
+            raise UserError(f"an earlier version divided the data of {folder.path} differently: start a new run")
         trainer = _trainer(config, model, data)
         trainer.load_state(state)
-    report(f"going on with {folder.path} after {trainer.epoch} of {config.n_epochs} epochs")
+    report(f"resuming {folder.path} after {trainer.epoch} of {config.n_epochs} epochs")
     return Resumed(config, trainer, checksum)
 
 

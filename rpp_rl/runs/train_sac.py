@@ -200,7 +200,7 @@ def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     with user_input(*kinds, about=f"{folder.replay_buffer} holds no state of a training"):
         reason = restore_training(agent, checkpoint.state, envs, derived_seed(config.seed, RESUMPTION, n_steps))
     rewind(folder, checkpoint.mark)
-    report(f"going on with {folder.path} after {n_steps} of {config.n_timesteps} steps")
+    report(f"resuming {folder.path} after {n_steps} of {config.n_timesteps} steps")
     if reason is not None:
         report(f"new episodes begin, because the environment cannot continue the old ones: {reason}")
     return agent

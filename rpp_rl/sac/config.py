@@ -93,9 +93,9 @@ class LearningSettings(Settings):
     actor_equiv_var: float | None = setting(
         None, "variance of the paper's Gaussian prior in the loss for the actor's equivariant pathway; null for none"
     )
-    actor_residual_var: float | None = setting(None, "that for its residual pathway")
-    critic_equiv_var: float | None = setting(None, "that for the critics' equivariant pathway")
-    critic_residual_var: float | None = setting(None, "that for their residual pathway")
+    actor_residual_var: float | None = setting(None, "the same for its residual pathway")
+    critic_equiv_var: float | None = setting(None, "the same for the critics' equivariant pathway")
+    critic_residual_var: float | None = setting(None, "the same for the critics' residual pathway")
     prior_n_data: int | None = setting(
         None, "number of data that divides the prior; absent for the transitions in the replay buffer", at_least=1
     )
@@ -150,8 +150,8 @@ class ModelSettings(Settings):
     """
 
     model_ensemble: int = setting(5, "models of the dynamics", at_least=1)
-    model_net_arch: tuple[int, ...] = setting((256, 256), "widths of their hidden layers", at_least=1)
-    model_learning_rate: float = setting(1e-3, "step size of their optimiser", at_least=0)
+    model_net_arch: tuple[int, ...] = setting((256, 256), "widths of the models' hidden layers", at_least=1)
+    model_learning_rate: float = setting(1e-3, "step size of the models' optimiser", at_least=0)
     model_train_freq: int = setting(250, "steps from one training of the models to the next", at_least=1)
     model_updates: int = setting(250, "updates of each training; eight times as many in the first one", at_least=1)
     n_rollouts: int = setting(25_000, "rollouts that begin after each training of the models", at_least=1)
@@ -161,8 +161,8 @@ class ModelSettings(Settings):
         "'auto' goes as far as the error of the models on new steps stays below rollout_error",
         at_least=1,
     )
-    rollout_error: float = setting(0.3, "that error, in units of the spread of the states", at_least=0)
-    max_rollout_length: int = setting(10, "most steps of 'auto'", at_least=1)
+    rollout_error: float = setting(0.3, "largest error of 'auto', in units of the spread of the states", at_least=0)
+    max_rollout_length: int = setting(10, "largest number of steps of 'auto'", at_least=1)
     real_ratio: float = setting(0.05, "share of real steps in a batch", at_least=0, at_most=1)
     model_retain: int = setting(4, "rounds of rollouts that are kept", at_least=1)
 

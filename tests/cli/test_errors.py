@@ -5,6 +5,9 @@ import hashlib
 import json
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 
 import gymnasium as gym
@@ -358,3 +361,11 @@ def test_a_border_takes_only_the_errors_it_names():
         raise KeyError("no 'x' here")
     with pytest.raises(pickle.PickleError), user_input(ValueError):
         raise pickle.PickleError
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_mistake():
+    listing = [sys.executable, "-c", "from rpp_rl.cli.list_agents import main; raise SystemExit(main(['--json']))"]
+    with subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
