@@ -123,7 +123,7 @@ def _check_model(config: ModelConfig) -> None:
         raise UserError(f"{config.env}: no data given, set buffer")
     for source in (config.buffer, config.test_buffer):
         if source is not None and not source.startswith("minari:") and not Path(source).exists():
-            raise UserError(f"{source}: there are no such data")
+            raise UserError(f"{source}: no such data")
     if config.spec is None:
         try:
             envs_reps.load(config.env, config.group)

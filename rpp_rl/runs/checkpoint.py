@@ -169,7 +169,7 @@ def read_checkpoint(folder: RunFolder) -> Checkpoint:
     if not path.exists():
         raise UserError(
             f"{folder.path} cannot be resumed: it has no {path.name}, because no checkpoint was reached or because "
-            "save_replay_buffer is off; start the run anew"
+            "save_replay_buffer is off; start a new run"
         )
     mark, replay, state = read(path)
     if mark.env_id != folder.env_id:
@@ -248,7 +248,7 @@ def _check_monitors(folder: RunFolder, mark: Mark) -> None:
     for name, size in mark.monitor_sizes.items():
         path = folder.path / name
         if path.is_symlink() or not path.is_file():
-            raise UserError(f"{path} is missing or no file of its own; the checkpoint was written with it")
+            raise UserError(f"{path} is missing or is not a regular file; the checkpoint was written with it")
         if path.stat().st_size < size:
             raise UserError(f"{path}: expected at least the {size} bytes of the checkpoint, got {path.stat().st_size}")
 

@@ -141,7 +141,7 @@ def summarise(runs: Sequence[TestedModel], horizons: Sequence[int]) -> list[Summ
         if first.checksum != run.checksum:
             raise UserError(f"{first.path} and {run.path} learned from different data: evaluate them separately")
         if _checksum(first.test) != _checksum(run.test):
-            raise UserError(f"{first.path} and {run.path} have held out different data: evaluate them apart")
+            raise UserError(f"{first.path} and {run.path} hold out different data: evaluate them separately")
         members.append(run)
     kinds = {key: _kind(members[0], [k[0] for k in groups.values()]) for key, members in groups.items()}
     return [

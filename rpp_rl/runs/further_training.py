@@ -41,7 +41,7 @@ def continued_settings(flags: Mapping[str, Any], agent: TrainedAgent) -> SACConf
     with user_input(ValueError, about=f"{agent.path}"):
         config = sac_config({**own, **flags, "env": env_id, "env_kwargs": env_kwargs})
     if agent.n_steps >= config.n_timesteps:
-        raise UserError(f"the agent has made {agent.n_steps} steps already; give more with -n to go on")
+        raise UserError(f"the agent has made {agent.n_steps} steps already; give more with -n to continue")
     _require_networks(agent, config)
     return config
 

@@ -92,7 +92,7 @@ def require_poolable(known: Sequence[Mapping[str, Any]]) -> None:
         about = result["rows"][0]
         env, sort = about["env"], " ".join(str(about[key]) for key in SORT)
         if by_env.setdefault(env, result)["checksums"]["own"] != result["checksums"]["own"]:
-            raise UserError(f"the models of {env} have learnt from different data; choose another folder")
+            raise UserError(f"the models of {env} learned from different data; choose another folder")
         changed = _changed(by_sort.setdefault(sort, result)["config"], result["config"], {*IRRELEVANT, "seed"})
         if changed:
             raise UserError(f"{sort}: its seeds differ by their {' and '.join(changed)}, so they cannot be averaged")
@@ -172,7 +172,7 @@ def best(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """
     sound = [row for row in tried if row["validation"] is not None]
     if not sound:
-        raise UserError(f"all trainings with {[row['settings'] for row in tried]} have diverged; give other values")
+        raise UserError(f"all trainings with {[row['settings'] for row in tried]} diverged; try other values")
     return min(sound, key=lambda row: row["validation"])
 
 

@@ -188,7 +188,7 @@ def _resume(config: SACConfig, folder: RunFolder, stack: ExitStack) -> RPPSAC:
     n_steps = checkpoint.mark.n_steps
     # A run that was stopped in its last evaluation or before its last file has made its steps but is not finished.
     if n_steps >= config.n_timesteps and saved_steps(folder.agent) == n_steps:
-        raise UserError(f"{folder.path} has made its {n_steps} steps; give more with -n to go on")
+        raise UserError(f"{folder.path} has made its {n_steps} steps; give more with -n to continue")
     envs = stack.enter_context(closing(_make_envs(config, config.n_envs, folder, append=True)))
     algorithm = ModelBasedRPPSAC if config.model_based else algorithm_for(envs)
     agent = load_checkpoint(folder, checkpoint, config.device, envs, algorithm)

@@ -78,9 +78,7 @@ class PlainSAC(SAC):
         """
         if self._group_action is None:
             if self.policy.symmetry is None:
-                raise ValueError(
-                    "augment and mirror_loss need policy_kwargs['spec'], for example envs_reps.load('Ant-v4').to_dict()"
-                )
+                raise ValueError("augment and mirror_loss need a symmetry, for example spec=rpp_rl.load_spec('Ant-v4')")
             self._group_action = GroupAction(self.policy.symmetry).to(self.device)
         return self._group_action
 

@@ -330,7 +330,7 @@ def test_a_file_of_returns_that_is_a_link_is_not_followed(refused, copied, tmp_p
     victim.write_bytes(monitor.read_bytes() + b"precious")
     monitor.unlink()
     monitor.symlink_to(victim)
-    assert "is missing or no file of its own" in refused(train_sac, "--resume", copied.path, "-n", "300")
+    assert "is missing or is not a regular file" in refused(train_sac, "--resume", copied.path, "-n", "300")
     assert victim.read_bytes().endswith(b"precious")
 
 

@@ -219,7 +219,7 @@ def test_data_that_differ_are_said(folder, tmp_path, capsys, refused):
     assert "note: the models of Points-v0 are tested with 2 different sets of data" in text
     assert "RPP Z2, 8, 5 epochs, data_seed 0" in text
     same = make_run(folder, tmp_path / "c", data=tmp_path / "other.npz")
-    assert "have held out different data" in refused(evaluate_model, one, same, "--horizons", "10")
+    assert "hold out different data" in refused(evaluate_model, one, same, "--horizons", "10")
 
 
 def test_augmented_models_are_named_after_their_group(folder):

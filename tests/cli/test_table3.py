@@ -264,7 +264,7 @@ def test_seeds_of_other_settings_or_data_are_not_averaged(buffer, tmp_path, refu
     message = "rpp width raw 200: its seeds differ by their n_epochs, so they cannot be averaged"
     assert message in refused(main, *flags(buffer, tmp_path / "out", *second, n_epochs=3))
     other = write(tmp_path / "other.npz", seed=1)
-    message = f"the models of {ENV} have learnt from different data"
+    message = f"the models of {ENV} learned from different data"
     assert message in refused(main, *flags(other, tmp_path / "out", *second, "--kinds", "mlp"))
     assert [path.name for path in (tmp_path / "out" / ENV).glob("*/*_model")] == ["rpp_model"]
     assert make(other, tmp_path / "twin", *second) == 0
