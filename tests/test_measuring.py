@@ -1,5 +1,6 @@
 """The benchmarks' own arithmetic: operations counted by torch, products that are products, turns that are fair."""
 
+from argparse import Namespace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts import measuring
+import envs_reps
+from scripts import bench_model, measuring
 
 
 def network(*sizes):
@@ -49,3 +51,15 @@ def test_all_take_turns_and_the_median_counts():
     works = {"a": lambda: order.append("a") or 3.0, "b": lambda: order.append("b") or next(slow)}
     assert measuring.in_turns(works, 3) == {"a": 3.0, "b": 2.0}
     assert order == ["a", "b"] * 3
+
+
+def test_operations_of_models_are_those_of_their_layers():
+    """Forward one product per weight, row and step; backward two, but for the input of the first step."""
+    args = Namespace(net_arch=[16, 24], ensemble=None, device="cpu", n_chunks=6, batch_size=6)
+    spec = envs_reps.load("Hopper-v4")
+    n_in, n_out = spec.obs_rep.size + spec.action_rep.size, spec.obs_rep.size
+    layers = n_in * 16 + 16 * 24 + 24 * n_out
+    flops = bench_model.training_flops(bench_model.make_trainer("mlp", spec, args))
+    assert flops == 2 * 6 * (10 * 3 * layers - n_in * 16)
+    imagined = bench_model.imagining_flops(bench_model.make_world("mlp", spec, args), 30)
+    assert imagined == 2 * (layers + 24 * n_out)
