@@ -122,7 +122,7 @@ def test_policy_is_updated_every_second_time_if_delayed():
 
 @pytest.mark.parametrize("setting", [{"augment": True}, {"mirror_loss": 1.0}])
 def test_a_group_is_needed_to_augment(setting):
-    with pytest.raises(ValueError, match=r"augment and mirror_loss need policy_kwargs\['spec'\]"):
+    with pytest.raises(ValueError, match="augment and mirror_loss need a symmetry"):
         RPPSAC(env="Ant-v4", policy_kwargs={"mode": "mlp"}, **setting, **SMALL)
 
 
