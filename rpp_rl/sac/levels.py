@@ -30,11 +30,13 @@ def subgroup_level(spec: EnvSpec, names: Sequence[str]) -> SubgroupLevel:
         names: The generators' names.
 
     Raises:
-        ValueError: If a generator is unknown.
+        ValueError: If a generator is unknown or named twice.
     """
     known = [record.name for record in spec.generators[: len(spec.group.generators)]]
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"subgroup: the generators of {spec} are {', '.join(known)}; got {', '.join(unknown)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"subgroup: expected each generator once, got {len(names)} of {len(set(names))}")
     elements = [Element((known.index(name),), (0.0,) * len(spec.group.lie_algebra)) for name in names]
     narrow = spec.restrict("·".join(names), elements)
     return SubgroupLevel(Subgroup(narrow.group, elements), narrow)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -20,7 +21,7 @@ from rpp_rl.cli.train_sac import main
 from rpp_rl.io.border import UserError
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.runs import callbacks
-from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, read_mark, rewind, save_checkpoint
+from rpp_rl.runs.checkpoint import load_checkpoint, read_checkpoint, read_mark, rewind, save_agent, save_checkpoint
 from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import sac_config
@@ -143,7 +144,8 @@ def test_a_resumed_run_repeats_exactly_too(copied, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "vec_env", "n_envs"), [("SIGINT", "dummy", 1), ("SIGTERM", "dummy", 1), ("SIGINT", "subproc", 2)]
+    ("number", "vec_env", "n_envs"),
+    [("SIGINT", "dummy", 1), ("SIGTERM", "dummy", 1), ("SIGHUP", "dummy", 1), ("SIGINT", "subproc", 2)],
 )
 def test_a_signal_saves_and_the_run_goes_on(tmp_path, tiny, number, vec_env, n_envs):
     flags = ["-n", "100000", "--save-freq", "100000", "--vec-env", vec_env, "-params", f"n_envs:{n_envs}"]
@@ -303,3 +305,13 @@ def test_a_resumed_run_obeys_what_is_said_about_the_machine(copied):
     assert load(copied).compile
     assert main(["--resume", str(copied.path), "-n", "210", "--no-compile"]) == 0
     assert not RPPSAC.load(copied.agent, device="cpu").compile
+
+
+def test_a_clock_before_1980_stops_no_checkpoint(copied, monkeypatch):
+    """Negative control: zip files know no such year."""
+    model = RPPSAC.load(copied.agent, device="cpu")
+    monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time((1970, 1, 1, 0, 0, 0, 3, 1, 0)))
+    with zipfile.ZipFile(copied.path / "other.zip", "w") as file, pytest.raises(ValueError, match="before 1980"):
+        file.writestr("x", "")
+    save_agent(model, copied.agent)
+    assert RPPSAC.load(copied.agent, device="cpu").num_timesteps == 200

@@ -72,6 +72,7 @@ def test_levels_decay_more_slowly_than_the_residual_pathway():
     ("kwargs", "message"),
     [
         ({"subgroup": ("f", "m")}, "subgroup: the generators of Ant-v4/D4 are r, f; got m"),
+        ({"subgroup": ("f",) * 10**5}, "subgroup: expected each generator once, got 100000 of 1"),
         ({"mode": "emlp"}, "soft networks alone have levels, got mode 'emlp'"),
         ({"actor_residual_var": 1.0}, "levels decay, and have no variance"),
     ],
