@@ -103,8 +103,12 @@ def choices(out: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(out.glob(f"*/*/{CHOICE_FILE}"))]
 
 
+class AllDivergedError(UserError):
+    """None of the settings to choose from can be trained with."""
+
+
 def _is_divergence(error: UserError) -> bool:
-    return isinstance(error.__cause__, FloatingPointError)
+    return isinstance(error, AllDivergedError) or isinstance(error.__cause__, FloatingPointError)
 
 
 def _in_words(result: Mapping[str, Any]) -> str:
@@ -161,19 +165,16 @@ def _chosen(cell: Cell, table: Table3Config, raw: Episodes, *, progress: bool) -
     if [row["settings"] for row in record["tried"]] != candidates or record["checksum"] != raw.checksum:
         raise UserError(f"{path} was chosen from other values or by other data; choose another folder")
     _require_same(path, configs[0], record["config"])
-    return best(record["tried"])["settings"]
+    chosen = best(record["tried"])
+    if chosen is None:
+        raise AllDivergedError(f"all trainings with {candidates} diverged; try other values")
+    return chosen["settings"]
 
 
-def best(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What has the lowest loss on the validation chunks.
-
-    Raises:
-        UserError: If all have diverged.
-    """
+def best(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What has the lowest loss on the validation chunks; None if all have diverged."""
     sound = [row for row in tried if row["validation"] is not None]
-    if not sound:
-        raise UserError(f"all trainings with {[row['settings'] for row in tried]} diverged; try other values")
-    return min(sound, key=lambda row: row["validation"])
+    return min(sound, key=lambda row: row["validation"], default=None)
 
 
 def _validation_losses(configs: Sequence[ModelConfig], *, progress: bool) -> list[float | None]:

@@ -171,8 +171,8 @@ def _choices(out: Path) -> Iterator[str]:
     for choice in chosen:
         tried = choice["tried"]
         about = [str(tried[0][key]) for key in ("env", "kind", "size", "data", "n_transitions")]
-        texts = [_candidate(row) for row in tried]
-        yield f"| {' | '.join([*about, _candidate(best(tried)), '; '.join(texts)])} |"
+        texts, winner = [_candidate(row) for row in tried], best(tried)
+        yield f"| {' | '.join([*about, 'none' if winner is None else _candidate(winner), '; '.join(texts)])} |"
 
 
 def _differences(known: Sequence[Row]) -> Iterator[str]:

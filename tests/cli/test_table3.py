@@ -225,6 +225,23 @@ def test_a_training_that_diverges_leaves_the_others_their_turn(buffer, tmp_path,
     assert {row["kind"] for row in numbers(tmp_path)} == {"mlp"}
 
 
+def test_a_kind_that_diverges_whatever_it_chooses_leaves_the_others_their_turn(buffer, tmp_path, monkeypatch, capsys):
+    losses = module._validation_losses
+    monkeypatch.setattr(
+        module,
+        "_validation_losses",
+        lambda configs, **k: [None] * len(configs) if configs[0].mode == "rpp" else losses(configs, **k),
+    )
+    given = ["--seeds", "1", "--kinds", "rpp", "mlp", "--sizes", "width", "--data", "raw"]
+    assert make(buffer, tmp_path, *given, "--tune", "learning_rate:[1e-3]") == 0
+    assert "all trainings with [{'learning_rate': 0.001}] diverged; try other values" in capsys.readouterr().out
+    assert {row["kind"] for row in numbers(tmp_path)} == {"mlp"}
+    assert (
+        f"| {ENV} | rpp | width | raw | 200 | none | learning_rate 0.001 (diverged) |"
+        in (tmp_path / "table3.md").read_text()
+    )
+
+
 def test_what_another_process_makes_is_left_to_it(buffer, tmp_path, capsys):
     folder = tmp_path / ENV / "rpp_width_raw_200_0"
     folder.mkdir(parents=True)
