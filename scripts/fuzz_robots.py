@@ -1,6 +1,6 @@
 """Perturb models that are exactly symmetric: is what matters in simulation named, and nothing else?
 
-    python scripts/fuzz_robots.py --models 10 --cases 300
+    python -m scripts.fuzz_robots --models 10 --cases 300
 
 Random robots with two equal sides, floating or fixed, are written as MJCF. In the compiled model one number of one part
 is changed, or the same number of the part and of its image. An oracle that shares no code with the comparison steps

@@ -3,8 +3,8 @@
 The packages are installed, without their dependencies, into a temporary folder, and nothing of them is kept. Each
 robot has a process of its own. The records are kept beside the table as JSON, so that some can be made again:
 
-python scripts/robot_table.py -o docs/measurements/robots.md                   # all robots below
-python scripts/robot_table.py -o docs/measurements/robots.md --only panda go1  # these again, the others as they were
+python -m scripts.robot_table -o docs/measurements/robots.md                   # all robots below
+python -m scripts.robot_table -o docs/measurements/robots.md --only panda go1  # these again, the others as they were
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ PACKAGES = (
 FORK = multiprocessing.get_context("fork")
 LIMIT = 3600
 """Seconds after which a robot is given up."""
+MAX_DIFFERENCES = 12
+"""Differences that are kept of a robot; how many there are is kept too."""
 
 
 class Robot(NamedTuple):
@@ -115,6 +117,7 @@ def record(robot: Robot, folder: Path) -> dict[str, Any]:
     held = accepted(found)
     told = held or _relabellings(found.findings)[:1]
     worst = max(told, key=lambda f: f.trial.error_1_step if f.trial else float("inf"), default=None)
+    differences = list(dict.fromkeys(str(v) for finding in told for v in finding.violations))
     group = closed([found.matrix(finding) for finding in held]).group.name if held else None
     return {
         "joints": int(env.model.njnt),
@@ -124,7 +127,8 @@ def record(robot: Robot, folder: Path) -> dict[str, Any]:
         "error": worst.trial.error_1_step if worst and worst.trial else None,
         "median": worst.trial.median if worst and worst.trial else None,
         "exact": worst.trial.share_exact if worst and worst.trial else None,
-        "differences": list(dict.fromkeys(str(v) for finding in told for v in finding.violations)),
+        "differences": differences[:MAX_DIFFERENCES],
+        "n_differences": len(differences),
         "notes": found.warnings,
         "unstable": worst.trial.n_unstable if worst and worst.trial else 0,
         "seconds": round(time.process_time() - start),
@@ -166,8 +170,8 @@ def row(robot: Robot, found: dict[str, Any]) -> tuple[str, ...]:
     """One line of the table."""
     if "failure" in found:
         return robot.name, robot.kind, "-", "not surveyed", "-", "-", "-", found["failure"], "-"
-    unique = list(dict.fromkeys(found["differences"]))
-    broken = "; ".join(unique[:2]) + (f"; and {len(unique) - 2} more" if len(unique) > 2 else "")
+    n_more = found["n_differences"] - 2
+    broken = "; ".join(found["differences"][:2]) + (f"; and {n_more} more" if n_more > 0 else "")
     near = f"none; nearest: {found['nearest']}" if found["nearest"] else "none"
     numbers = (
         ("-", "-", "-")

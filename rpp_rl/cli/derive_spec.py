@@ -25,7 +25,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Finds the symmetries of a robot: which motion of the world and which relabelling of its parts "
         "leave the model the same, exactly or nearly. Every one is tried in the simulator, with rewards and "
         "terminations if an environment is given. With -o the group of those that hold is written as a "
-        "specification for train-sac --spec.",
+        "specification for train-sac --spec. They are always tried in the same states, so that a robot has one group; "
+        "--states and --seed are those of the check of what is written.",
     )
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument("--env", metavar="ID", help="environment on gymnasium's MujocoEnv, perhaps MODULE:ID")
@@ -83,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with closing(_environment(args)) as env, user_input(ValueError):
         observation = None if args.observation is None else read_description(args.observation)
-        found = survey(env, env_id=args.env, observation=observation, near=not args.all, seed=args.seed,
-                       progress=True)  # fmt: skip
+        found = survey(env, env_id=args.env, observation=observation, near=not args.all, progress=True)
         records = [finding.to_dict() for finding in found.findings]
         print(json.dumps(records, indent=2) if args.json else survey_table(found, worlds=args.worlds))
         if args.output is None and args.elements is None:

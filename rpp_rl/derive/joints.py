@@ -8,7 +8,7 @@ position goes to g p, its rotation to g R sᵀ, its velocities to g v (world axe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -152,7 +152,9 @@ def _signed_violations(robot: Robot, joint: JointMap, names: tuple[str, str]) ->
     for field, is_used in (("range", model.jnt_limited), ("actfrcrange", model.jnt_actfrclimited)):
         if is_used[i] and is_used[j]:
             array = getattr(model, f"jnt_{field}")
-            yield from differing(*names, f"{field}{_note(sign)}", signed_range(array[i], sign), array[j])
+            ranges = signed_range(array[i], sign), array[j]
+            for violation in differing(*names, f"{field}{_note(sign)}", *ranges):
+                yield replace(violation, size=_apart(*ranges))
     if model.jnt_stiffness[i] or model.jnt_stiffness[j]:
         springs = [float(model.qpos_spring[model.jnt_qposadr[k]]) for k in (i, j)]
         yield from differing(*names, f"springref{_note(sign)}", sign * springs[0], springs[1])
@@ -165,6 +167,13 @@ def _signed_violations(robot: Robot, joint: JointMap, names: tuple[str, str]) ->
 def signed_range(bounds: Float[ndarray, " 2"], sign: float) -> Float[ndarray, " 2"]:
     """The range of a coordinate that is multiplied by ±1."""
     return bounds if sign > 0 else -bounds[::-1]
+
+
+def _apart(a: Float[ndarray, " 2"], b: Float[ndarray, " 2"]) -> float:
+    """The share of two ranges that only one of them has: 0 if they are equal, 1 if they are apart."""
+    common = min(a[1], b[1]) - max(a[0], b[0])
+    both = max(a[1], b[1]) - min(a[0], b[0])
+    return float(1.0 - max(common, 0.0) / both) if both > 0.0 else 1.0
 
 
 def _note(sign: float) -> str:

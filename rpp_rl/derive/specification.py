@@ -27,10 +27,10 @@ from rpp_rl.envs.spec import EnvSpec, Generator
 from rpp_rl.symmetry import Group, special_orthogonal
 from rpp_rl.symmetry.matrices import matrix_key, snapped
 
-OTHER = {"mass": 0.5, "inertia": 0.5, "place": 0.25}
-"""Bodies whose masses differ by more than this share are different things, and so is a part farther than this share of
-the robot's size from its image, even if few states show it: how often the eyes of a quadruped touch something depends
-on the seed, where they are does not."""
+OTHER = {"mass": 0.5, "inertia": 0.5, "place": 0.25, "range": 0.9}
+"""Bodies whose masses differ by more than this share are different things, even if no state shows it. So are a part
+farther than this share of the robot's size from its image, and a joint that shares less than a tenth of its range with
+its image: how often the eyes of a quadruped touch something depends on the states, where they are does not."""
 
 Level = Literal["exact", "approximate"]
 
@@ -67,7 +67,7 @@ def accepted(survey: Survey, level: Level = "approximate") -> list[Finding]:
 
 
 def _are_different(violation: Violation) -> bool:
-    return not violation.is_static and violation.size > OTHER.get(violation.what, np.inf)
+    return not violation.is_static and violation.size > OTHER.get(violation.what.partition(" ")[0], np.inf)
 
 
 def left_out(survey: Survey, taken: Sequence[Finding]) -> list[Finding]:

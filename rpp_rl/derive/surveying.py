@@ -201,10 +201,9 @@ def survey(
     env_id: str | None = None,
     observation: Description | None = None,
     near: bool = True,
-    seed: int = 0,
     progress: bool = False,
 ) -> Survey:
-    """Find the symmetries of an environment's robot, and try each of them in the simulator.
+    """Find the symmetries of an environment's robot, and try each of them in the simulator, always in the same states.
 
     Args:
         env: An environment on gymnasium's MujocoEnv, or a `BareModel`.
@@ -212,7 +211,6 @@ def survey(
         observation: What its observation and action are made of. Not needed where the observation is qpos (without
             some leading numbers), qvel and then arrays that MuJoCo derives from them, and the action is the control.
         near: Whether to leave out relabellings for which bodies would have to be far from where they are.
-        seed: Seed of states and actions.
         progress: Whether to show on a terminal how far it is.
 
     Raises:
@@ -235,7 +233,7 @@ def survey(
     # What is not compared has to show itself in the simulator, perhaps late.
     usable = [element if _is_usable(element, parts, action_parts) else None for element in elements]
     tried = tqdm(
-        trials(simulator, usable, action_parts.matrix, HORIZON if warnings else 1, seed=seed),
+        trials(simulator, usable, action_parts.matrix, HORIZON if warnings else 1),
         "trying symmetries in the simulator",
         len(usable),
         leave=False,

@@ -17,6 +17,7 @@ import random
 import types
 from collections import deque
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import gymnasium as gym
@@ -27,8 +28,8 @@ from mujoco import MjData, MjModel  # pyright: ignore[reportAttributeAccessIssue
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
 FORGETFUL = (
-    EnvSpec, MujocoRenderer, ResultsWriter, logging.Logger, type, types.ModuleType, types.BuiltinFunctionType,
-    np.dtype, np.ufunc,
+    EnvSpec, MujocoRenderer, ResultsWriter, PurePath, logging.Logger, type, types.ModuleType,
+    types.BuiltinFunctionType, np.dtype, np.ufunc,
 )  # fmt: skip
 """Kinds of objects that an episode does not change."""
 OF_THE_PROCESS = {"t_start", "episode_returns", "episode_lengths", "episode_times"}

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import deque
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -68,6 +69,7 @@ class Own(HopperEnv):
         self.history = deque([np.zeros(3)] * 2, maxlen=2)
         self.noise = random.Random(1)
         self.controller = Controller()
+        self.file = Path("own.xml")
         self.same_history = self.history
 
     def step(self, action):
