@@ -203,7 +203,7 @@ def _replay(state: dict[str, Any], env_id: str | None) -> ReplayArrays:
     space = _state(state["action_space"], "Box")
     n_rows, pos, is_full = len(arrays["rewards"]), state["pos"], state["full"]
     if type(pos) is not int or type(is_full) is not bool or not 0 <= pos <= n_rows:
-        raise ValueError(f"damaged: position {str(pos)[:20]} in {n_rows} transitions")
+        raise ValueError(f"damaged: position {_short(pos)} in {n_rows} transitions")
     used = {name: array if is_full else array[:pos] for name, array in arrays.items()}
     low, high = (_array(space[bound], bound) for bound in ("low", "high"))
     return ReplayArrays(**used, action_low=low, action_high=high, oldest=pos if is_full else 0, env_id=env_id)
@@ -241,7 +241,7 @@ def _array(value: object, name: str) -> np.ndarray:
         raise ValueError(f"{name}: expected the bytes of an array, got {type(data).__name__}")
     is_shape = len(shape) <= 8 and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
     if not is_shape or prod(shape) * kind.itemsize != len(data):
-        raise ValueError(f"{name}: damaged: {len(data)} bytes are no array of shape {str(shape)[:80]} of {kind}")
+        raise ValueError(f"{name}: damaged: {len(data)} bytes are no array of shape ({', '.join(map(_short, shape[:8]))}) of {kind}")
     return np.frombuffer(data, kind).reshape(shape, order=order)
 
 
@@ -252,10 +252,15 @@ def _dtype(value: object, name: str) -> np.dtype:
     letters = value.arguments[0] if value.arguments else None
     state = value.states[-1] if value.states else ()
     byte_order = state[1] if isinstance(state, tuple) and len(state) > 1 else "|"
-    if letters not in NUMBERS or byte_order not in ("<", ">", "|", "="):
-        raise ValueError(f"{name}: expected plain numbers, got an array of {str(letters)[:20]}")
+    if not isinstance(letters, str) or letters not in NUMBERS or byte_order not in ("<", ">", "|", "="):
+        raise ValueError(f"{name}: expected plain numbers, got an array of {_short(letters)}")
     return np.dtype(letters).newbyteorder(byte_order)
 
 
 def _is_tuple(value: object, length: int) -> bool:
     return isinstance(value, tuple) and len(value) == length
+
+
+def _short(value: object) -> str:
+    """A number or text, abridged; of the rest the type, because forty pairs of pairs print as 2^40."""
+    return str(value)[:20] if isinstance(value, str | int | float) else type(value).__name__

@@ -153,6 +153,27 @@ def forged_dtype(letters, flags=0):
     return Calls(np.dtype, letters, False, True, state=(3, "|", None, None, None, -1, -1, flags))
 
 
+def doubled(n_times):
+    """Pairs of pairs: short in a pickle, endless to print, to compare or to hash."""
+    pair = ()
+    for _ in range(n_times):
+        pair = (pair, pair)
+    return pair
+
+
+def nested(n_times):
+    """Deeper than Python prints."""
+    inner = ()
+    for _ in range(n_times):
+        inner = (inner,)
+    return inner
+
+
+def array_of(shape, letters):
+    """An array of one number that says of itself what it likes."""
+    return Calls(np._core.numeric._frombuffer, b"AAAAAAAA", forged_dtype(letters), shape, "C")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -163,6 +184,10 @@ def forged_dtype(letters, flags=0):
         with_part("action_space", Calls(spaces.Box, 0, 1, (400_000_000,))),
         with_part("observations", Calls(eval, "open('marker', 'w')")),
         with_part("observations", Calls(np.load, "marker.npy")),
+        with_part("pos", doubled(40)),
+        with_part("pos", nested(400)),
+        with_part("observations", array_of(doubled(40), "f8")),
+        with_part("observations", array_of((1,), doubled(40))),
         with_part("pos", 10**9),
         with_part("pos", -1),
         with_part("full", 1),
