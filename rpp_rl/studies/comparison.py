@@ -22,6 +22,8 @@ SINGLE = "per"
 """One matrix per map with the penalty of RPP on its projections, see `rpp_rl.studies.projection`."""
 CHAIN, TWINS = "chain", "twins"
 """RPP with a level between for a subgroup; RPP whose gates and products have residual pathways of their own."""
+EVIDENCE = "evidence"
+"""RPP whose penalties the data choose, see `rpp_rl.studies.evidence`."""
 MODELS = ("rpp", "emlp", "mlp")
 EXTRA_MODELS = (SINGLE, CHAIN, TWINS)
 """Trained where they are asked for."""
@@ -45,7 +47,7 @@ Reference = Mapping[tuple[str, str], float]
 
 def mode_of(model: str) -> Mode:
     """The mode of a model's layers; a convolution is the strict model of images, a single matrix starts as RPP."""
-    return cast(Mode, {"conv": "emlp", SINGLE: "rpp", CHAIN: "rpp", TWINS: "rpp"}.get(model, model))
+    return cast(Mode, {"conv": "emlp", SINGLE: "rpp", CHAIN: "rpp", TWINS: "rpp", EVIDENCE: "rpp"}.get(model, model))
 
 
 def job_seed(seed: int, *names: str) -> int:

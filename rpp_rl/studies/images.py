@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rpp_rl.nn import Mode, RPPConv2d, RPPLinear
-from rpp_rl.studies.comparison import job_seed, medians, mode_of, rows_of
+from rpp_rl.studies.comparison import EVIDENCE, job_seed, medians, mode_of, rows_of
+from rpp_rl.studies.evidence import EvidencePenalty
 from rpp_rl.studies.study import Claim, Context, Job, Row, StudySettings
 from rpp_rl.studies.training import Loss, Penalty, Recipe, epochs_of_training, evaluated
 from rpp_rl.symmetry import trivial, trivial_group
@@ -20,6 +21,9 @@ PENALTY = Penalty(equiv=1e-6, residual=1e-2)
 """One rule for all images and tables: about what the paper's code penalises, on the orthonormal basis."""
 CODE_PENALTY = Penalty(equiv=1e-4, residual=1e-2)
 """Of the entries of filters, whatever the size of the image, and for RPP alone."""
+
+CHOICES = (2, 3, 4, 5)
+"""After how many sixths of the training the model "evidence" chooses its penalties."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +153,14 @@ def run_task(job: Job, task: Task, settings: StudySettings, context: Context) ->
     )
     train, test = ([tensor.to(context.device) for tensor in data] for data in (task.train, task.test))
     x, y = train
-    for _ in epochs_of_training(net, x, y, task.loss, recipe, seed=seed, penalised=net.blocks):
+    chooser = EvidencePenalty(net, penalty, settings.trials) if job.model == EVIDENCE else None
+    add_penalty = None if chooser is None else chooser.add_gradient
+    epochs = epochs_of_training(net, x, y, task.loss, recipe, seed=seed, penalised=net.blocks, add_penalty=add_penalty)
+    chosen_after = {task.n_epochs * sixths // 6 for sixths in CHOICES}
+    for n_done, _ in enumerate(epochs, 1):
         context.tick(1)
+        if chooser is not None and n_done in chosen_after:
+            chooser.update(x, y)
     net.eval()
     metrics = {
         name: evaluated(net, inputs, labels, task.metric)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from rpp_rl.studies.comparison import IMAGE_MODELS, box_figure, error_table, medians, rows_of
+from rpp_rl.studies.comparison import EVIDENCE, IMAGE_MODELS, box_figure, error_table, medians, rows_of
 from rpp_rl.studies.datasets import Table, uci_table
 from rpp_rl.studies.images import Architecture, Task, order_claims, run_task
 from rpp_rl.studies.study import Claim, Context, Job, Row, Study, StudySettings
@@ -164,4 +164,5 @@ STUDY = Study(
     figure=lambda rows: box_figure(rows, CASES, PAPER, "test mean squared error"),
     table=lambda rows: error_table(rows, CASES, PAPER),
     claims=claims,
+    extras=[Job(case, EVIDENCE) for case in CASES],
 )

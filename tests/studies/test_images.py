@@ -12,6 +12,7 @@ from rpp_rl.nn import RPPConv2d, pathways
 from rpp_rl.studies import cifar10, digits, uci
 from rpp_rl.studies.datasets import CIFAR_BATCHES, CIFAR_RECORD, Table, uci_table
 from rpp_rl.studies.datasets import cifar10 as read_cifar10
+from rpp_rl.studies.evidence import EvidencePenalty
 from rpp_rl.studies.images import ImageNetwork, permuted
 from rpp_rl.studies.study import Context, Job, Row, StudySettings, read_rows
 
@@ -92,6 +93,24 @@ def test_tables_in_small(tables, tmp_path, capsys):
     argv = ["uci", "--trials", "2", "--epochs", "2", "--width", "2", "--no-progress", "--data", str(tables)]
     assert main([*argv, "-o", str(tmp_path / "out")]) == 0
     assert "wine, standardised" in capsys.readouterr().out
+
+
+def test_penalties_of_tables_are_chosen_where_that_is_asked_for(tables, monkeypatch):
+    """Each pathway of each of the three layers of each of the two members ends with a penalty of its own."""
+    choosers = []
+
+    def chooser(*args):
+        choosers.append(EvidencePenalty(*args))
+        return choosers[-1]
+
+    monkeypatch.setattr("rpp_rl.studies.images.EvidencePenalty", chooser)
+    context = Context(torch.device("cpu"), tables, lambda n: None)
+    settings = StudySettings(trials=2, epochs=12, width=2)
+    rows = {m: uci.run(Job("energy-standard", m), settings, context) for m in ("rpp", "evidence")}
+    assert len(choosers) == 1
+    assert len({float(penalty) for penalties in choosers[0].penalties for penalty in penalties}) == 2 * 6
+    assert all(np.isfinite(row.value) for row in rows["evidence"])
+    assert rows["rpp"][0].value != rows["evidence"][0].value
 
 
 def test_tables_are_divided_as_the_paper_did_or_standardised():
