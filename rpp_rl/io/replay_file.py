@@ -241,7 +241,8 @@ def _array(value: object, name: str) -> np.ndarray:
         raise ValueError(f"{name}: expected the bytes of an array, got {type(data).__name__}")
     is_shape = len(shape) <= 8 and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
     if not is_shape or prod(shape) * kind.itemsize != len(data):
-        raise ValueError(f"{name}: damaged: {len(data)} bytes are no array of shape ({', '.join(map(_short, shape[:8]))}) of {kind}")
+        sizes = ", ".join(map(_short, shape[:8]))
+        raise ValueError(f"{name}: damaged: {len(data)} bytes are no array of shape ({sizes}) of {kind}")
     return np.frombuffer(data, kind).reshape(shape, order=order)
 
 
