@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
@@ -129,7 +130,7 @@ def _colours(kinds: Iterable[str]) -> list[str]:
     """One colour for each kind: that of its mode, where it is the first of that mode."""
     free, colours = cycle(MORE_COLOURS), []
     for kind in kinds:
-        colour = MODE_COLOURS.get(kind.split()[0])
+        colour = MODE_COLOURS.get(re.split(r"\W", kind)[0])
         colours.append(next(free) if colour is None or colour in colours else colour)
     return colours
 

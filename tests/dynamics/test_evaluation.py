@@ -15,7 +15,7 @@ from envs_reps.tasks import STATE_SIZES
 from rpp_rl.dynamics import Trajectories, TransitionModel
 from rpp_rl.dynamics.evaluation import equivariance_errors, evaluate, real_and_predicted
 from rpp_rl.dynamics.metrics import diverged, honest_error, relative_errors, release_error, rms_errors, smoothed
-from rpp_rl.dynamics.plots import trajectory_figure
+from rpp_rl.dynamics.plots import MORE_COLOURS, _colours, trajectory_figure
 from rpp_rl.envs import from_rep, to_rep
 from tests.kit.toy_models import POINTS, KnownModel, constant
 
@@ -281,3 +281,15 @@ def test_panels_are_named_after_joints(rng):
     assert {title.split(" [")[0] for title in titles} <= names
     plain = trajectory_figure(POINTS, real[:, :4], {"RPP Z2": real[:, :4]}, "points").axes[0].get_title()
     assert plain in ("positions [m], number 1 of 2", "positions [m], number 2 of 2")
+
+
+def test_a_mode_has_its_colour_in_every_picture():
+    """As `evaluate-model` and others name them; a second kind of the same mode has another one."""
+    kinds = [
+        "MLP, 256x256, 60 epochs",
+        "RPP Z2, 206x206, 60 epochs",
+        "EMLP Z2, 366x366, 60 epochs",
+        "MLP, 64x64, 60 epochs",
+    ]
+    assert _colours(kinds) == ["tab:gray", "tab:blue", "tab:orange", MORE_COLOURS[0]]
+    assert _colours(["MLP", "RPP"]) == ["tab:gray", "tab:blue"]
