@@ -154,6 +154,8 @@ def _start(
     algorithm = config.method if config.mode == "mlp" else f"{config.method} ({config.group})"
     origin = "" if source is None else f" from {registry.name_of(source.path)}, trained for {source.n_steps} steps,"
     report(f"training {algorithm} on {config.env}{origin} with seed {config.seed} in {folder.path}")
+    if source is None and config.n_timesteps <= config.learning_starts:
+        report(f"nothing will be learned: updates begin after {config.learning_starts} steps (learning_starts)")
     if spec is not None and config.mode != "mlp":
         for record in spec.generators:
             if not record.is_exact:

@@ -310,7 +310,7 @@ def test_a_run_whose_data_were_divided_otherwise_is_refused(flags, folder, refus
     unfinished = {"about": {**about, "is_complete": False}, "extra": {**state, "history": state["history"][:2]}}
     save_model(model, folder / "model.safetensors", **unfinished)
     write(folder / "test.npz", length=20, n=4)
-    assert "an earlier version has divided the data" in refused(main, "--resume", folder)
+    assert "an earlier version divided the data" in refused(main, "--resume", folder)
 
 
 def test_no_data_is_said(refused):

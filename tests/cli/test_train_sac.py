@@ -93,6 +93,13 @@ def test_every_mode_has_its_folder(tiny, tmp_path, flag, algorithm):
     assert not list(folder.glob("*tfevents*"))
 
 
+def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
+    settings = ["learning_starts:50", "buffer_size:100", "net_arch:[8]"]
+    for steps, is_said in (("50", True), ("51", False)):
+        main(["--env", "Pendulum-v1", "-n", steps, "-f", str(tmp_path), "-params", *settings])
+        assert ("nothing will be learned" in capsys.readouterr().out) == is_said
+
+
 def test_plain_is_the_default_and_works_without_a_specification(tmp_path):
     flags = ["--env", "Pendulum-v1", "-n", "30", "-f", str(tmp_path), "-params", "buffer_size:100", "net_arch:[8]"]
     assert main(flags) == 0
