@@ -150,11 +150,11 @@ def _read_npz(source: str | Path) -> Episodes:
             f"{n_steps}, got {len(states)} and {len(actions)}"
         )
     lengths = lengths.astype(np.int64)
-    parts = (
-        np.split(_numbers(array), np.cumsum(ends)[:-1]) if len(ends) else ()
-        for array, ends in ((states, lengths + 1), (actions, lengths))
+    state_parts, action_parts = (
+        tuple(np.split(_numbers(array), np.cumsum(sizes)[:-1])) if len(sizes) else ()
+        for array, sizes in ((states, lengths + 1), (actions, lengths))
     )
-    return Episodes(*map(tuple, parts), str(env_id) or None)
+    return Episodes(state_parts, action_parts, str(env_id) or None)
 
 
 def _read_minari(source: str | Path) -> Episodes:
