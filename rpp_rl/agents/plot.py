@@ -133,7 +133,7 @@ def _draw_learning(axis: Axes, agent: TrainedAgent) -> None:
     axis.set(xlabel="environment steps", ylabel="return", title="learning curve")
     if not curve:
         axis.set(xticks=(), yticks=())
-        axis.text(0.5, 0.5, "none in the agent's card", ha="center", va="center", transform=axis.transAxes)
+        axis.text(0.5, 0.5, "no evaluation is recorded", ha="center", va="center", transform=axis.transAxes)
         return
     steps, mean, std = (np.array(curve[key], dtype=float) for key in ("steps", "mean_return", "std_return"))
     axis.plot(steps, mean, color="tab:blue")
