@@ -107,6 +107,12 @@ class ModelConfig(CommonSettings):
         "as it was measured to hold, or none beside a Gaussian prior; null for none",
         at_least=0,
     )
+    subgroup: tuple[str, ...] = setting(
+        (),
+        "generators of the group by name, such as [f] for the Ant's flip: what commutes with these alone has a level "
+        "of its own between both pathways of a soft model",
+    )
+    subgroup_decay: float = setting(0.1, "decay of that level, relative to the residual pathway's", at_least=0)
     equiv_var: float | None = setting(
         None, "variance of the paper's Gaussian prior in the loss for the equivariant pathway; null for none"
     )

@@ -16,6 +16,7 @@ from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.fast import shared_weights
 from rpp_rl.nn import RPPEMLP, Mode, hidden_rep
 from rpp_rl.nn.coordinates import ObsToRep
+from rpp_rl.nn.levels import subgroup_level
 from rpp_rl.symmetry import Rep, direct_sum, trivial
 
 Head = Literal["deterministic", "gaussian"]
@@ -43,6 +44,11 @@ class TransitionModel(nn.Module):
         head: See `Head`.
         layer_norm: Whether each nonlinearity is preceded by `rpp_rl.nn.EquivariantLayerNorm`.
         inner_residual: Whether maps between hidden layers have a residual pathway too, see `rpp_rl.nn.trunk`.
+        subgroup: Names of generators; in ``rpp`` mode maps have a level between both pathways for what these generate,
+            see `rpp_rl.nn.ChainLinear`.
+
+    Attributes:
+        level: That level; None for two pathways.
 
     Raises:
         ValueError: If an option is unknown or does not fit the group.
@@ -62,6 +68,7 @@ class TransitionModel(nn.Module):
         head: Head = "deterministic",
         layer_norm: bool = False,
         inner_residual: bool = True,
+        subgroup: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if head not in get_args(Head):
@@ -69,7 +76,8 @@ class TransitionModel(nn.Module):
         self.mode: Mode = mode
         self.spec, self.ensemble, self.head = spec, ensemble, head
         self.widths, self.hidden, self.activation = tuple(widths), hidden, activation
-        self.layer_norm, self.inner_residual = layer_norm, inner_residual
+        self.layer_norm, self.inner_residual, self.subgroup = layer_norm, inner_residual, tuple(subgroup)
+        self.level = subgroup_level(spec, subgroup) if subgroup and mode == "rpp" else None
         kind = hidden or ("regular" if spec.group.is_finite else "uniform")
         self.rep_in, self.rep_out = spec.obs_rep + spec.action_rep, spec.obs_rep
         self.to_rep = ObsToRep(spec.observation)
@@ -86,6 +94,7 @@ class TransitionModel(nn.Module):
             activation=activation,
             layer_norm=layer_norm,
             inner_residual=inner_residual,
+            subgroups=() if self.level is None else (self.level.subgroup,),
             ensemble=ensemble,
         )
 
@@ -93,7 +102,8 @@ class TransitionModel(nn.Module):
     def settings(self) -> Mapping[str, Any]:
         """All arguments but the specification, as plain values."""
         names = ("mode", "widths", "hidden", "activation", "ensemble", "head", "layer_norm", "inner_residual")
-        return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
+        lists = {"widths": list(self.widths), "subgroup": list(self.subgroup)}
+        return {name: getattr(self, name) for name in names} | lists
 
     @property
     def n_parameters(self) -> int:
@@ -184,12 +194,13 @@ def widths_of_equal_size(
     hidden: str | None = None,
     head: Head = "deterministic",
     inner_residual: bool = True,
+    subgroup: Sequence[str] = (),
 ) -> tuple[int, ...]:
     """Widths with which a model has as many trainable numbers as a plain network of the given ones, and not more.
 
-    Both pathways count: an ``rpp`` model gets narrower than the plain one, an ``emlp`` model wider, about by the square
-    root of the number of the group's elements. All layers grow by the same factor, in steps of whole regular
-    representations.
+    Both pathways and a level between them count: an ``rpp`` model gets narrower than the plain one, an ``emlp`` model
+    wider, about by the square root of the number of the group's elements. All layers grow by the same factor, in steps
+    of whole regular representations.
 
     Raises:
         ValueError: If no width is narrow enough, or an option does not fit the group.
@@ -204,7 +215,13 @@ def widths_of_equal_size(
 
     def fits(n_steps: int) -> bool:
         model = TransitionModel(
-            spec, mode=mode, widths=scaled(n_steps), hidden=hidden, head=head, inner_residual=inner_residual
+            spec,
+            mode=mode,
+            widths=scaled(n_steps),
+            hidden=hidden,
+            head=head,
+            inner_residual=inner_residual,
+            subgroup=subgroup,
         )
         return model.n_parameters <= target
 

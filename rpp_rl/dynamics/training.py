@@ -47,6 +47,7 @@ class Trainer:
         patience: Epochs without a better loss on the validation chunks after which training ends; None for never.
         residual_decay: Decoupled decay of the residual pathway, relative to the learning rate, in ``rpp`` mode; None
             for none. See `rpp_rl.nn.parameter_groups`.
+        subgroup_decay: That of a level between both pathways, relative to it.
         prior: Gaussian prior in the loss, divided by the number of transitions; its residual variance counts in ``rpp``
             mode only, its other not in ``mlp``.
         augment: Whether every sampled chunk is moved by a random element of the group of the model's specification.
@@ -75,12 +76,15 @@ class Trainer:
         n_epochs: int = 500,
         patience: int | None = None,
         residual_decay: float | None = None,
+        subgroup_decay: float = 0.1,
         prior: Prior | None = None,
         augment: bool = False,
         seed: int = 0,
     ) -> None:
         if patience is not None and validation is None:
             raise ValueError("patience needs chunks to validate on: set validation above 0")
+        if model.level is not None and prior is not None and prior.residual_var is not None:
+            raise ValueError("subgroup: levels decay, and have no variance; leave out residual_var")
         self.model, self.n_epochs, self.learning_rate, self.seed = model, n_epochs, learning_rate, seed
         self.device = next(model.parameters()).device
         self.states, self.actions = self._encoded(train)
@@ -96,7 +100,11 @@ class Trainer:
         self.batch_size = min(batch_size, len(train))
         self.epoch, self.history = 0, np.zeros((0, 3))
         self.optimizer = adam(
-            model, residual_decay, torch.zeros((), device=self.device), capturable=self.device.type == "cuda"
+            model,
+            residual_decay,
+            torch.zeros((), device=self.device),
+            subgroup_decay=subgroup_decay,
+            capturable=self.device.type == "cuda",
         )
         # The chunks of a step, and the elements that move them.
         self.drawn = torch.zeros(2, *self._members, self.batch_size, dtype=torch.long, device=self.device)
@@ -284,14 +292,20 @@ def _of_three_columns(history: Float[np.ndarray, "epoch columns"]) -> Float[np.n
 
 
 def adam(
-    module: nn.Module, residual_decay: float | None, learning_rate: float | Tensor, *, capturable: bool = False
+    module: nn.Module,
+    residual_decay: float | None,
+    learning_rate: float | Tensor,
+    *,
+    subgroup_decay: float = 0.1,
+    capturable: bool = False,
 ) -> torch.optim.AdamW:
-    """Adam with the decay of the residual pathway.
+    """Adam with the decay of the residual pathway, and of a level between relative to it.
 
     Its state is in place from the start, so that it can be loaded, and because a captured step cannot make it.
     """
+    level_decays = [(residual_decay or 0.0) * subgroup_decay for _ in pathways(module).levels]
     optimizer = torch.optim.AdamW(
-        parameter_groups(module, residual_decay), lr=learning_rate, fused=True, capturable=capturable
+        parameter_groups(module, residual_decay, level_decays), lr=learning_rate, fused=True, capturable=capturable
     )
     for parameter in module.parameters():
         optimizer.state[parameter] = {

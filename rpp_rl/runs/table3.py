@@ -38,7 +38,7 @@ IRRELEVANT = {*MACHINE_SETTINGS, "buffer", "save_freq"}
 """Settings that may differ between the models of one table; data are compared by their checksum."""
 SORT = ("env", "kind", "size", "data", "n_transitions")
 """What models have in common that differ by their seed only."""
-RESIDUAL_SETTINGS = {"residual_decay", "residual_var", "inner_residual"}
+RESIDUAL_SETTINGS = {"residual_decay", "residual_var", "inner_residual", "subgroup", "subgroup_decay"}
 """Settings that only models with a residual pathway have."""
 
 

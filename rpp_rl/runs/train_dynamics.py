@@ -178,6 +178,7 @@ def _start(config: ModelConfig, spec: EnvSpec, data: Division) -> Trainer:
                 hidden=config.hidden,
                 head=config.head,
                 inner_residual=config.inner_residual,
+                subgroup=config.subgroup,
             )
         model = TransitionModel(
             spec,
@@ -189,6 +190,7 @@ def _start(config: ModelConfig, spec: EnvSpec, data: Division) -> Trainer:
             head=config.head,
             layer_norm=config.layer_norm,
             inner_residual=config.inner_residual,
+            subgroup=config.subgroup,
         )
         return _trainer(config, model, data)
 
@@ -228,7 +230,8 @@ def _trainer(config: ModelConfig, model: TransitionModel, data: Division) -> Tra
     decay = config.residual_decay
     if decay == "auto":
         # One prior is enough: beside a Gaussian, a decay that was left open is none. The reward is no part of a model.
-        decay = residual_decay(model.spec.error, MODEL_DECAY) if config.residual_var is None else None
+        trusted = model.spec if model.level is None else model.level.spec
+        decay = residual_decay(trusted.error, MODEL_DECAY) if config.residual_var is None else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Trainer(
         model.to(device if config.device == "auto" else config.device).train(),
@@ -240,6 +243,7 @@ def _trainer(config: ModelConfig, model: TransitionModel, data: Division) -> Tra
         n_epochs=config.n_epochs,
         patience=config.patience,
         residual_decay=decay if model.mode == "rpp" else None,
+        subgroup_decay=config.subgroup_decay,
         prior=Prior(config.equiv_var, config.residual_var),
         augment=config.augment,
         seed=config.seed,

@@ -17,10 +17,10 @@ from torch import nn
 
 from rpp_rl.envs.spec import EnvSpec
 from rpp_rl.nn import Mode, merge, parameter_groups, residual_decay
+from rpp_rl.nn.levels import SubgroupLevel, subgroup_level
 from rpp_rl.nn.prior import UNKNOWN_ERROR
 from rpp_rl.sac.config import NETWORK_SETTINGS, NetworkSettings
 from rpp_rl.sac.features import RPPFeatures
-from rpp_rl.sac.levels import SubgroupLevel, subgroup_level
 from rpp_rl.sac.networks import NetworkParts, RPPActor, RPPCritic
 from rpp_rl.symmetry import trivial, trivial_group
 

@@ -1,4 +1,4 @@
-"""A level between both pathways of an agent's maps, for a subgroup of the robot's group."""
+"""A level between both pathways of a network's maps, for a subgroup of the robot's group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.nn import Subgroup
+from rpp_rl.nn.chain import Subgroup
 from rpp_rl.symmetry import Element
 
 
