@@ -26,6 +26,7 @@ LATER = {name: NetworkSettings(mode="rpp").policy_kwargs()[name] for name in ("s
 """Settings that older files do not have, with the values that make the networks of then."""
 
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+WEIGHTS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_LAYERS = 32
 MAX_WEIGHTS = 2**27
 """Most entries of all matrices together: 0.5 GB."""
@@ -171,7 +172,7 @@ def _check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> 
         raise AgentError(f"the weights do not fit the settings: {wrong[0]} is {side} (and {len(wrong) - 1} others)")
     for name, expected in own.items():
         got = weights[name]
-        if got.shape != expected.shape or not got.dtype.is_floating_point:
+        if got.shape != expected.shape or got.dtype not in WEIGHTS:
             raise AgentError(
                 f"the weights do not fit the settings: expected {name} of shape {tuple(expected.shape)}, "
                 f"got {tuple(got.shape)} of {got.dtype}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import pickletools
 import re
 import zipfile
 from collections import OrderedDict
@@ -38,6 +39,10 @@ MAX_DATA_BYTES = 2**24
 MAX_INFLATION = 20
 """Most bytes that a byte of the archive may unpack to, beyond `MAX_DATA_BYTES`; weights hardly pack."""
 PICKLE = ":serialized:"
+GLOBALS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (Float|Double|Half|BFloat16)Storage"
+)
+"""What the pickle in a file of tensors may name; torch's reader of weights knows much more."""
 DEFAULTS = {**NetworkSettings(mode="rpp").policy_kwargs(), "spec": None}
 """What an argument that is not in the file was."""
 HARMLESS = {"use_sde", "optimizer_kwargs", "actor_residual_decay", "critic_residual_decay"}
@@ -142,11 +147,16 @@ def _numbers(texts: list[str]) -> list[float]:
 
 
 def _tensors(data: bytes, name: str) -> dict[str, Tensor]:
-    """Tensors by name; torch's reader refuses everything but them."""
+    """Tensors by name; torch's reader refuses most else."""
     damage = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, IndexError)
     with refusing(f"{name} is damaged", *damage, TypeError, AttributeError, AssertionError, OverflowError, MemoryError):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
+            pickles = [member for member in archive.namelist() if member.lower().endswith("data.pkl")]
+            if len(pickles) != 1:
+                raise AgentError(f"{name}: expected one data.pkl, got {len(pickles)}")
+            if size <= len(data):
+                _check_pickle(archive.read(pickles[0]), name)
         if size > len(data):  # torch packs nothing
             raise AgentError(f"{name} has {len(data)} bytes and would unpack to {size}")
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -156,6 +166,19 @@ def _tensors(data: bytes, name: str) -> dict[str, Tensor]:
         if n_bytes > len(data):  # many numbers of a tensor may be one number of the file
             raise AgentError(f"{name} has {len(data)} bytes and tensors of {n_bytes}")
         return tensors
+
+
+def _check_pickle(data: bytes, name: str) -> None:
+    """Refuse what is not made of tensors, or takes for ever: forty pairs of pairs as a key are hashed 2^40 times."""
+    shared, before = set(), ""
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name == "GLOBAL" and not GLOBALS.fullmatch(str(argument)):
+            raise AgentError(f"{name}: expected tensors by name, got {str(argument)[:80]}")
+        if operation.name in ("BINPUT", "LONG_BINPUT"):
+            (shared.add if before in ("GLOBAL", "BINUNICODE") else shared.discard)(argument)
+        elif operation.name in ("BINGET", "LONG_BINGET") and argument not in shared:
+            raise AgentError(f"{name}: expected tensors by name, got something that is used twice")
+        before = operation.name
 
 
 def _version(weights: dict[str, Tensor]) -> int:

@@ -115,6 +115,7 @@ def forge(path):
         (lambda d, t: t.pop("policy.actor.mu.residual_bias"), "actor.mu.residual_bias is missing"),
         (lambda d, t: t.update(more=torch.zeros(1)), "more is too many"),
         (lambda d, t: t.update({"policy.actor.mu.residual_bias": torch.zeros(7)}), "shape (2,), got (7,)"),
+        (lambda d, t: t.update({(k := "policy.actor.mu.residual_bias"): t[k].to(torch.float8_e4m3fn)}), "float8"),
         (lambda d, t: t["policy.actor.mu.residual_bias"].fill_(np.nan), "not finite: the training has diverged"),
         (lambda d, t: d["policy"].update(net_arch=[4000, 4000]), "but only"),
         (lambda d, t: d["policy"].update(net_arch=[10**9]), "widths of 1 to 4096"),

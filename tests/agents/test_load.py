@@ -128,7 +128,7 @@ def test_no_pickle_in_the_place_of_tensors_runs(own, tmp_path, member, new_forma
     payload = io.BytesIO()
     torch.save({"w": Payload(tmp_path / "run")}, payload, _use_new_zipfile_serialization=new_format)
     change(path, **{member: payload.getvalue()})
-    with pytest.raises(AgentError, match="is damaged"):
+    with pytest.raises(AgentError, match=r"is damaged|expected tensors by name, got __builtin__ getattr"):
         load_agent(path)
     assert not (tmp_path / "run").exists()
     payload.seek(0)
@@ -193,6 +193,53 @@ def test_tensors_are_as_large_as_the_numbers_in_the_file(own):
     replaced(path, "policy.pth", buffer.getvalue())
     with pytest.raises(AgentError, match="bytes and tensors of 4194304"):
         load_agent(path)
+
+
+def pickled(data):
+    """A file of torch whose pickle is this one."""
+    made, changed = io.BytesIO(), io.BytesIO()
+    torch.save({"w": torch.zeros(1)}, made)
+    with zipfile.ZipFile(made) as archive, zipfile.ZipFile(changed, "w") as other:
+        for member in archive.namelist():
+            other.writestr(member, data if member.endswith("data.pkl") else archive.read(member))
+    return changed.getvalue()
+
+
+def saved(tensor):
+    buffer = io.BytesIO()
+    torch.save({"w": tensor}, buffer)
+    return buffer.getvalue()
+
+
+PAIRS = b"\x80\x02)q\x00" + 40 * b"h\x00h\x00\x86q\x00"
+"""Pairs of pairs of pairs, which are printed and hashed 2^40 times."""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pickled(PAIRS + b"}h\x00K\x01s."), "got something that is used twice"),
+        (pickled(b"\x80\x02ctorch\nFloatTensor\nJ\xff\xff\xff\x7f\x85R."), "got torch FloatTensor"),
+        (saved(torch.empty(1, device="meta")), "_rebuild_meta_tensor"),
+        (saved(torch.zeros(1).to_sparse()), "_rebuild_sparse_tensor"),
+        (saved(torch.zeros(1, dtype=torch.complex64)), "got torch ComplexFloatStorage"),
+        (saved(torch.zeros(1).to(torch.float8_e4m3fn)), "_rebuild_tensor_v3"),
+    ],
+)
+@pytest.mark.parametrize("name", ["policy.pth", "pytorch_variables.pth"])
+def test_what_is_no_plain_tensor_is_refused_before_torch_reads_it(own, data, message, name):
+    replaced(own[0], name, data)
+    with pytest.raises(AgentError, match=f"{name}: expected tensors by name, .*{message}"):
+        load_agent(own[0])
+
+
+def test_a_file_of_tensors_has_one_pickle(own):
+    buffer = io.BytesIO(saved(torch.zeros(1)))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("archive/DATA.PKL", PAIRS)
+    replaced(own[0], "policy.pth", buffer.getvalue())
+    with pytest.raises(AgentError, match=r"expected one data\.pkl, got 2"):
+        load_agent(own[0])
 
 
 @pytest.fixture
