@@ -271,7 +271,7 @@ def read_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> object:
 
 def _n_values(data: object, known: dict[int, int]) -> int:
     """How many values a tree has in which some parts occur several times."""
-    if not isinstance(data, list | dict | set):
+    if not isinstance(data, list | tuple | dict | set):  # pairs, as of !!omap, are tuples
         return 1
     if id(data) not in known:
         known[id(data)] = MAX_YAML  # what holds itself is infinite

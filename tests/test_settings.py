@@ -110,6 +110,17 @@ def test_merged_mappings_are_bounded():
         parse_yaml("a: &a {<<: *a}")
 
 
+@pytest.mark.parametrize("tag", ["", "!!pairs", "!!omap"])
+def test_aliases_are_counted_as_often_as_they_are_used(tag):
+    """Forty lists of twice the list before would be printed for ever."""
+    first, second = ("x: ", "y: ") if tag else ("", "")
+    lines = [f"a0: &a0 {tag} [{first}1]"]
+    lines += [f"a{k}: &a{k} {tag} [{first}*a{k - 1}, {second}*a{k - 1}]" for k in range(1, 40)]
+    assert parse_yaml("\n".join(lines[:8]))
+    with pytest.raises(ValueError, match="aliases expand to too many values"):
+        parse_yaml("\n".join(lines))
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path):
     path = tmp_path / "agent.zip"
     path.write_bytes(b"PK\x03\x04\xff\xfe")
