@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -157,13 +158,16 @@ def read_settings(folder: Path) -> dict[str, object]:
 
 
 def read_scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard files hold, by name and step; a resumed run replaces what it had logged after its checkpoint."""
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    """What TensorBoard files hold, by name and step; a resumed run replaces what it had logged after its checkpoint.
 
+    Raises:
+        ValueError: If a file is damaged.
+        OSError: If a file cannot be read.
+    """
     scalars: dict[str, dict[int, float]] = {}
     for path in sorted(folder.glob("events.out.tfevents.*"), key=_natural):
         first: int | None = None
-        for event in LegacyEventFileLoader(str(path)).Load():
+        for event in _events(path):
             for value in event.summary.value:
                 if not value.tag.startswith(TAKEN):
                     continue
@@ -172,6 +176,16 @@ def read_scalars(folder: Path) -> dict[str, dict[int, float]]:
                     _forget(scalars, first)
                 scalars.setdefault(value.tag, {})[int(event.step)] = float(value.simple_value)
     return scalars
+
+
+def _events(path: Path) -> Iterator[Any]:
+    from google.protobuf.message import DecodeError
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    try:
+        yield from LegacyEventFileLoader(str(path)).Load()
+    except (DecodeError, MemoryError) as error:  # memory for a record of the length that the file states
+        raise ValueError(f"{path.name} is damaged: {type(error).__name__}") from error
 
 
 def _diagnostics(folder: Path, settings: Mapping[str, object]) -> tuple[dict[str, Curve], str]:

@@ -41,7 +41,10 @@ OVERRIDABLE = ("critic_loss", "actor_loss", "plain_update", "plain_follow_critic
 
 
 class RPPSAC(PlainSAC):
-    """SAC with residual pathway priors; every feature of SB3's ``SAC`` but gSDE works as there.
+    """SAC with residual pathway priors, for observations and actions that are vectors of numbers.
+
+    What it shares with SB3's ``SAC``, and what it refuses (images, dictionaries, gSDE, own features extractors), is on
+    the page "From Stable-Baselines3" of the documentation.
 
     In ``rpp`` mode the residual pathways decay in every step of the optimisers (see `rpp_rl.nn.parameter_groups`), the
     faster the more exact the symmetry is. The paper's own prior is there too: with variances given, the negative log

@@ -1,9 +1,11 @@
 """Folders of runs, whole and damaged, ours and the zoo's."""
 
+import struct
 import zipfile
 
 import numpy as np
 import pytest
+from tensorboard.summary.writer.record_writer import masked_crc32c
 
 from rpp_rl.experiments.curves import (
     ACTOR_RESIDUAL,
@@ -79,6 +81,22 @@ def test_a_run_of_the_zoo_is_read_and_nothing_in_it_is_executed(tmp_path):
     (folder / "Hopper-v5" / "config.yml").write_text(evil)
     assert isinstance(read_run(folder), Note)
     assert not (tmp_path / "harmed").exists()
+
+
+def record(data, n_bytes):
+    """A record of an event file whose checksums are right, of any length that it states."""
+    length = struct.pack("<Q", n_bytes)
+    return b"".join(part + struct.pack("<I", masked_crc32c(part)) for part in (length, data))
+
+
+@pytest.mark.parametrize(("data", "n_bytes"), [(b"\xff" * 4, 4), (b"x", 2**62)])
+def test_a_run_with_damaged_events_is_compared_by_its_returns(tmp_path, data, n_bytes):
+    folder = make_run(tmp_path / "a", scalars={ACTOR_RESIDUAL: {1000: 0.1}})
+    (path,) = folder.glob("events.*")
+    path.write_bytes(path.read_bytes() + record(data, n_bytes))
+    run = read_run(folder)
+    assert list(run.curves) == [RETURN]
+    assert "its TensorBoard files cannot be read: ValueError: events.out" in run.note
 
 
 def damaged(folder):
