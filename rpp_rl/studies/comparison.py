@@ -32,6 +32,7 @@ COLOURS = MappingProxyType(
     {
         "rpp": "tab:blue",
         SINGLE: "tab:green",
+        EVIDENCE: "tab:purple",
         CHAIN: "tab:purple",
         TWINS: "tab:cyan",
         "emlp": "tab:orange",
@@ -114,7 +115,7 @@ def box_figure(
         axis.set(title=title, yscale="log")
         axis.grid(alpha=0.3, axis="y", which="both")
     axes[0].set_ylabel(label)
-    if reference:
+    if any(case in cases for case, _ in reference):
         axes[0].plot([], [], "D", color="black", markerfacecolor="none", label="median in the paper")
         axes[0].legend(fontsize="small")
     return figure
@@ -133,3 +134,5 @@ def _boxes(
         if (case, model) in reference:
             axis.plot(place, reference[case, model], "D", color="black", markerfacecolor="none")
     axis.set_xticks(range(len(models)), [model.upper() for model in models])
+    if len(models) > 4:
+        axis.tick_params("x", rotation=30)
