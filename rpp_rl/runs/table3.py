@@ -273,7 +273,9 @@ def _require_same(path: Path, config: ModelConfig, made: Mapping[str, object]) -
 
 
 def _changed(made: Mapping[str, object], wanted: Mapping[str, object], ignored: Set[str]) -> list[str]:
-    return [key for key, value in wanted.items() if key not in ignored and value != made.get(key)]
+    """The settings that differ; what was made before a setting existed had its default."""
+    known = {**merged_settings(ModelConfig, {"env": wanted["env"]}).to_dict(), **made}
+    return [key for key, value in wanted.items() if key not in ignored and value != known[key]]
 
 
 @cache

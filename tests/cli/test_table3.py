@@ -270,6 +270,18 @@ def test_mistakes_end_in_one_line(buffer, tmp_path, refused, extra, message):
     assert message in refused(main, *flags(buffer, tmp_path, *ONE, *extra))
 
 
+def test_models_made_before_a_setting_existed_had_its_default(buffer, tmp_path, monkeypatch, refused):
+    assert make(buffer, tmp_path, *ONE) == 0
+    (path,) = tmp_path.glob("*/*/result.json")
+    result = json.loads(path.read_text())
+    del result["config"]["layer_norm"]
+    path.write_text(json.dumps(result))
+    monkeypatch.setattr(module, "train_dynamics", None)
+    assert make(buffer, tmp_path, *ONE) == 0
+    message = "was made with another layer_norm"
+    assert message in refused(main, *flags(buffer, tmp_path, *ONE), "layer_norm:true")
+
+
 def test_models_of_other_settings_are_not_mixed(buffer, made, refused):
     assert "was made with another n_epochs" in refused(main, *flags(buffer, made, n_epochs=3))
 
