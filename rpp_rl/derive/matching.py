@@ -165,7 +165,7 @@ class Matcher:
         return (
             *off_place(f"the mass of {names[0]}", f"the mass of {names[1]}", distance, robot.size),
             *plain_violations(robot, "body", body, image, names),
-            *differing_tensors(names, "inertia", *inertia),
+            *(differing_tensors(names, "inertia", *inertia) if robot.feels_inertia(body) else ()),
         )
 
 

@@ -96,6 +96,13 @@ class Robot:
         """Whether a body is a part of the world."""
         return int(self.model.body_weldid[body]) == 0
 
+    def feels_inertia(self, body: int) -> bool:
+        """Whether a body ever turns, or moves in a fluid, whose drag MuJoCo takes from the inertia."""
+        if body == 0:
+            return bool(self.model.opt.density or self.model.opt.viscosity)
+        kinds = self.model.jnt_type[self.joints(body)]
+        return bool((kinds != SLIDE).any()) or self.feels_inertia(int(self.model.body_parentid[body]))
+
     def disables(self, *whats: str) -> bool:
         """Whether the model's options switch one of some things off: ``"GRAVITY"``, ``"CONTACT"``, ..."""
         bits = [int(getattr(mujoco.mjtDisableBit, f"mjDSBL_{what}")) for what in whats]  # pyright: ignore[reportAttributeAccessIssue]

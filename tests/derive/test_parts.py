@@ -142,6 +142,20 @@ def test_friction_below_that_of_everything_else_is_not_felt():
     assert mirror(twins('friction=".8"', 'friction=".9"')).violations == ()
 
 
+@pytest.mark.parametrize(("old", "new", "is_felt"), [("<freejoint", "<freejoint", True),
+    ('<freejoint name="root"/>', "", False), ('<freejoint name="root"/>', '<joint axis="1 0 0"/>', True)])  # fmt: skip
+def test_the_inertia_of_what_only_slides_is_not_felt(old, new, is_felt):
+    """It is where the trunk floats or turns, and in water, whose drag MuJoCo takes from the inertia."""
+    for density, named in ((0.0, is_felt), (1000.0, True)):
+        model = mujoco.MjModel.from_xml_string(twins(old, new))
+        model.opt.density = density
+        model.body_inertia[model.body("left arm").id] *= 1.1
+        left, right = model.body("left arm").id, model.body("right arm").id
+        (found,) = [e for e in find_symmetries(Robot(model)) if e.bodies[left] == right and e.world[1, 1] == -1
+                    and e.world[0, 0] == 1 and all(shape[1, 1] == -1 for _, shape in e.match.shapes)]  # fmt: skip
+        assert any("inertia" in str(violation) for violation in found.violations) == named
+
+
 def test_a_mass_out_of_place_is_told_in_metres():
     violations = [str(v) for v in mirror(twins('pos="-.05 0 0"', 'pos="-.05 .01 0"')).violations]
     assert any(text.startswith("the mass of right hand is 0.00") for text in violations)
