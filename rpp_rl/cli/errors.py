@@ -38,7 +38,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
     @functools.wraps(main)
     def reporting(argv: Sequence[str] | None = None) -> int:
         try:
-            with _signals_as_exceptions():
+            with _signals_as_exceptions(), _errors_of_threads_once():
                 status = main(argv)
                 sys.stdout.flush()
                 return status
@@ -90,6 +90,22 @@ def _signals_as_exceptions() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _errors_of_threads_once() -> Iterator[None]:
+    """Be silent about the error of a thread that hands it to the main one too, as TensorBoard's writer does."""
+    before = threading.excepthook
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        if getattr(args.thread, "exception", None) is not args.exc_value:
+            before(args)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _one_line(message: str) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import threading
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from stable_baselines3 import SAC
 import envs_reps
 from rpp_rl.cli.errors import command
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
+from rpp_rl.cli.record_agent import main as record_agent
 from rpp_rl.cli.train_sac import main as train_sac
 from rpp_rl.envs.spec_file import write_spec
 from rpp_rl.io.border import UserError, user_input
@@ -124,6 +126,25 @@ def test_malformed_flags_are_refused_by_the_parser(capsys):
         with pytest.raises(SystemExit, match="2"):
             train_sac(["--env", "Walker2d-v5", *flags])
         assert "error: " in capsys.readouterr().err
+
+
+def test_actions_without_bounds_are_one_line(refused, tmp_path):
+    class Unbounded(Failing):
+        action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
+
+    gym.register("Unbounded-v0", entry_point=Unbounded, disable_env_checker=True)
+    try:
+        line = refused(train_sac, "--env", "Unbounded-v0", "-f", tmp_path / "logs")
+    finally:
+        del gym.registry["Unbounded-v0"]
+    assert "expected actions between finite bounds" in line
+
+
+def test_seconds_below_zero_are_refused(capsys):
+    for seconds in ("-1", "0", "nan"):
+        with pytest.raises(SystemExit, match="2"):
+            record_agent(["rpp_sac-Walker2d-v5", "-o", "a.gif", "--seconds", seconds])
+        assert f"expected a number above 0, got {float(seconds)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -257,7 +278,8 @@ def test_a_complete_run_says_how_to_go_on(refused, copied):
 
 def test_a_run_that_another_process_trains_cannot_be_resumed(refused, copied):
     with copied.locked():
-        assert "is in use by another process" in refused(train_sac, "--resume", copied.path, "-n", "300")
+        line = refused(train_sac, "--resume", copied.path, "-n", "300")
+        assert line.endswith(f"{copied.path} is in use by another process\n"), "without Python's number of the error"
     assert train_sac(["--resume", str(copied.path), "-n", "210"]) == 0
 
 
@@ -354,6 +376,43 @@ def test_a_bug_keeps_its_traceback():
 
     with pytest.raises(ValueError, match="a bug"):
         main()
+
+
+def test_a_line_is_bounded_and_has_no_control_characters(refused):
+    @command
+    def main(argv=None):
+        raise UserError("begin\n\x1b[31m" + "x" * 10**6 + " end")
+
+    line = refused(main)
+    assert len(line) <= 501
+    assert line.startswith("error: begin [31mxx")
+    assert line.endswith("x end\n")
+
+
+def test_the_error_of_a_thread_is_shown_unless_it_is_handed_on(monkeypatch):
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(str(args.exc_value)))
+
+    class Writer(threading.Thread):
+        """As TensorBoard's: whoever writes next gets the error."""
+
+        exception = None
+
+        def run(self):
+            error = OSError(self.name)
+            self.exception = error if self.name == "handed on" else None
+            raise error
+
+    @command
+    def main(argv=None):
+        for name in ("handed on", "alone"):
+            thread = Writer(name=name)
+            thread.start()
+            thread.join()
+        return 0
+
+    assert main() == 0
+    assert shown == ["alone"]
 
 
 def test_a_border_takes_only_the_errors_it_names():

@@ -8,7 +8,8 @@ import torch
 
 import envs_reps
 from rpp_rl.dynamics.model import TransitionModel
-from rpp_rl.dynamics.model_file import load_model, read_model, save_model
+from rpp_rl.dynamics.model_file import KIND, VERSION, load_model, read_model, save_model
+from rpp_rl.io.tensor_file import read_weights, write_weights
 
 
 def make_model(name="Ant-v4/D4", **options):
@@ -62,3 +63,29 @@ def test_a_model_of_a_newer_version_of_the_settings_is_refused(tmp_path, monkeyp
     save_model(model, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"holds no model that this rpp_rl can make: .*layers"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["settings"].update(ensemble=10**6), "ask for matrices of .* numbers are stored"),
+        (lambda d: d["settings"].update(widths=[4096] * 3), "ask for matrices of .* numbers are stored"),
+        (lambda d: d["settings"].update(widths=[10**9]), "expected widths of 1 to 4096"),
+        (lambda d: d["settings"].update(widths="88"), "expected at most 32 widths, got 88"),
+        (lambda d: d["settings"].update(hidden=[1]), "holds no model"),
+        (lambda d: d["settings"].update(activation=3), "activation must be one of"),
+        (lambda d: d.update(settings=[1]), "holds no model"),
+        (lambda d: d["spec"].update(env_id="\x1b[31m" * 1000), "a name that is no short text"),
+        (lambda d: d["spec"].update(env_id=[1]), "a name that is no short text"),
+        (lambda d: d["spec"]["group"]["generators"].__setitem__(0, [[2.0, 0.0], [0.0, 0.5]]), "not represent"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_checked_before_anything_is_built(tmp_path, change, message):
+    path = tmp_path / "model.safetensors"
+    save_model(make_model(), path)
+    document, tensors = read_weights(path, KIND, VERSION)
+    del document["kind"], document["version"]
+    change(document)
+    write_weights(path, KIND, VERSION, document, dict(tensors))
+    with pytest.raises(ValueError, match=message):
+        load_model(path)
