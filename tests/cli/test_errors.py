@@ -5,10 +5,10 @@ import hashlib
 import json
 import pickle
 import shutil
-import threading
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 
 import gymnasium as gym
