@@ -8,9 +8,11 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h5py
 import numpy as np
 import yaml
 
@@ -20,10 +22,12 @@ NASTY: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 10**30, -0.5, 1e308, "", "x", "../../victim", "\x1b[2J", "a" * 10_000, [], {},
     [[]], [1, 2], {"a": 1}, ["F64"], "os:system", {"__class__": "x"}, [0] * 1000,
 ]  # fmt: skip
+PAIRS_OF_PAIRS = b"N" + b"".join(b"r%bj%b\x86" % ((n.to_bytes(4, "little"),) * 2) for n in range(10**6, 10**6 + 60))
+"""Opcodes of a value that is short as a pickle and would be long as text."""
 OPCODES = [
     b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\nndarray\n", b"R", b"b", b"\x81", b"(", b"t", b"u", b"e", b"h\x00",
     b"r\xff\xff\xff\xff", b"\x96\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f", b"]" * 5000, b"}",
-    b"2", b"P",
+    b"2", b"P", PAIRS_OF_PAIRS,
 ]  # fmt: skip
 
 
@@ -97,15 +101,52 @@ def changed_header(data: bytes, rng: np.random.Generator) -> bytes:
 
 def changed_yaml(data: bytes, rng: np.random.Generator) -> bytes:
     """A YAML file with another value, or one of the shapes that take a reader's memory or stack."""
-    kind = rng.integers(8)
+    kind = rng.integers(9)
     if kind == 0:
         return b"a: " + b"[" * int(rng.integers(10, 5000))
+    if kind == 3:
+        tag = ("!!pairs", "!!omap")[int(rng.integers(2))]
+        lines = [
+            f"p0: &p0 {tag} [a: x, b: x]",
+            *(f"p{k}: &p{k} {tag} [a: *p{k - 1}, b: *p{k - 1}]" for k in range(1, 40)),
+        ]
+        return data + b"\n" + "\n".join(lines).encode()
     if kind == 1:
         lines = ["l0: &l0 [x, x]", *(f"l{k}: &l{k} [*l{k - 1}, *l{k - 1}]" for k in range(1, 40))]
         return data + b"\n" + "\n".join(lines).encode()
     if kind == 2:
         return data + b"\nx: !!python/object/apply:os.system ['true']\n"
     return yaml.safe_dump(changed_value(yaml.safe_load(data), rng)).encode()
+
+
+def changed_hdf5(data: bytes, rng: np.random.Generator) -> bytes:
+    """A file whose trees, heaps and tables of links say something else, or with another array in the place of one."""
+    if rng.integers(2):
+        broken, n = bytearray(data), int(rng.integers(1, 5))
+        starts = [match.start() for match in re.finditer(rb"TREE|HEAP|SNOD|OHDR|OCHK|FRHP|FSSE|BTHD|BTLF", data)]
+        for _ in range(n):
+            at = starts[int(rng.integers(len(starts)))] + int(rng.integers(4, 64))
+            broken[at : at + 8] = (int(rng.choice(starts)) if rng.integers(2) else 0).to_bytes(8, "little")
+        return bytes(broken)
+    file = io.BytesIO(data)
+    with h5py.File(file, "a") as changed:
+        name = ("episode_0/observations", "episode_0/actions")[int(rng.integers(2))]
+        del changed[name]
+        changes: list[Callable[[], Any]] = [
+            lambda: changed.create_dataset(name, (10**7,), "f4", chunks=(10**6,), compression="gzip", fillvalue=1),
+            lambda: changed.create_dataset(name, (10**9, 3), "f4", chunks=(1, 3)),
+            lambda: changed.create_dataset(name, (4, 3), "f4", chunks=(10**7, 3), maxshape=(None, 3)),
+            lambda: changed.create_dataset(name, data=["a", "b"]),
+            lambda: changed.create_dataset(name, (4,), h5py.vlen_dtype(np.float32)),
+            lambda: changed.create_dataset(name, (4,), [("a", "f4"), ("b", "i4")]),
+            lambda: changed.create_dataset(name, data=np.float32(1)),
+            lambda: changed.create_group(name),
+            lambda: changed.update({name: h5py.SoftLink("/episode_0")}),
+            lambda: changed.update({name: h5py.ExternalLink("/etc/passwd", "/x")}),
+            lambda: changed.update({name: changed["episode_0"]}),
+        ]
+        changes[int(rng.integers(len(changes)))]()
+    return file.getvalue()
 
 
 def changed_npz(data: bytes, rng: np.random.Generator) -> bytes:

@@ -34,7 +34,7 @@ from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import SACConfig, sac_config
 from rpp_rl.settings import load_yaml
 from scripts.agent_forge import Case, Forge
-from scripts.fuzz_changes import changed_bytes, changed_header, changed_npz, changed_value, changed_yaml
+from scripts.fuzz_changes import changed_bytes, changed_hdf5, changed_header, changed_npz, changed_value, changed_yaml
 
 Change = Callable[[bytes, np.random.Generator], bytes]
 
@@ -211,7 +211,7 @@ def _of_minari(folder: Path) -> list[Reader]:
     data = folder / "toy" / "x-v0" / "data"
     return [
         of_files(f"Minari: {name}", f"toy/x-v0/data/{name}", [(data / name).read_bytes()], read, change)
-        for name, change in (("main_data.hdf5", None), ("metadata.json", _changed_json))
+        for name, change in (("main_data.hdf5", changed_hdf5), ("metadata.json", _changed_json))
     ]
 
 
