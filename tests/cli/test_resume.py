@@ -26,7 +26,9 @@ from rpp_rl.runs.environments import make_vec_env
 from rpp_rl.sac import RPPSAC
 from rpp_rl.sac.config import sac_config
 
-MAIN = "import sys; from rpp_rl.cli.train_sac import main; sys.exit(main())"
+# Tests may run under nohup, where SIGHUP is ignored, by children too.
+DEFAULT_SIGNALS = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+MAIN = DEFAULT_SIGNALS + "import sys; from rpp_rl.cli.train_sac import main; sys.exit(main())"
 
 
 class Died(BaseException):
@@ -59,13 +61,13 @@ def start(*flags):
 
 
 def wait_for(condition, process):
-    for _ in range(1200):
+    for _ in range(3600):
         if condition():
             return
         if process.poll() is not None:
             raise AssertionError(process.stdout.read())
         time.sleep(0.05)
-    raise AssertionError("waited for a minute")
+    raise AssertionError("waited for three minutes")
 
 
 def test_a_finished_run_can_be_made_longer(copied):
