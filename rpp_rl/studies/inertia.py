@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,7 @@ from rpp_rl.studies.comparison import (
     rows_of,
 )
 from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
-from rpp_rl.studies.representations import about_z_in_orthogonal, rotations_in_special_linear, tensor_rep
+from rpp_rl.studies.representations import about_z_in_orthogonal, rotations_in_special_linear, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import (
     PAPER_PENALTY,
@@ -48,7 +48,6 @@ MODIFICATION = 0.3
 this one (see `docs/studies.md`)."""
 N_TRAIN = 1000
 WIDTH = 384
-N_LAYERS = 3
 
 STRICT_FLOOR = 0.654
 """Mean squared error of the best O(3)-equivariant function, 1.1 I, on the modified task: 0.09 · 2/9 · E tr I² / 9."""
@@ -85,31 +84,9 @@ def target(x: Float[Tensor, "*batch 20"], *, is_modified: bool = False) -> Float
     return inertia.flatten(-2)
 
 
-def network(
-    group: Group,
-    mode: Mode,
-    *,
-    width: int = WIDTH,
-    members: int | None = None,
-    subgroups: Sequence[Subgroup] = (),
-    twins: bool = False,
-) -> RPPEMLP:
-    """The paper's network: three hidden layers of tensors with bilinear layers, or of plain swish units.
-
-    See `rpp_rl.nn.trunk` for ``subgroups`` and ``twins``.
-    """
-    rep_in, rep_out = reps(group)
-    return RPPEMLP(
-        rep_in,
-        rep_out,
-        N_LAYERS * [tensor_rep(group, width)],
-        mode=mode,
-        activation="silu",
-        bilinear="tensor",
-        subgroups=subgroups,
-        twins=twins,
-        ensemble=members,
-    )
+def network(group: Group, mode: Mode, *, width: int = WIDTH, **options: Any) -> RPPEMLP:  # noqa: ANN401
+    """The network of this task; ``options`` are those of `tensor_network`."""
+    return tensor_network(*reps(group), mode, width=width, **options)
 
 
 CASES = MappingProxyType(

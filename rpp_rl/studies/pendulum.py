@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.nn import RPPEMLP, Mode, Subgroup
+from rpp_rl.nn import RPPEMLP, Mode
 from rpp_rl.studies.comparison import (
     CHAIN,
     EXTRA_MODELS,
@@ -31,7 +32,7 @@ from rpp_rl.studies.comparison import (
 )
 from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
 from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
-from rpp_rl.studies.representations import about_z_in_rotations, mirror_about_z, orthogonal_about_z, tensor_rep
+from rpp_rl.studies.representations import about_z_in_rotations, mirror_about_z, orthogonal_about_z, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import PAPER_PENALTY, Penalty, Recipe, epochs_of_training, evaluated
 from rpp_rl.symmetry import Group, Rep, special_orthogonal, trivial, vector
@@ -49,7 +50,7 @@ N_FINE = 5
 """Runge-Kutta steps between two states of the data: the energy drifts by less than 1e-5 over a trajectory."""
 N_TRAJECTORIES = 5000
 N_TRAIN = 500
-WIDTH, N_LAYERS = 128, 3
+WIDTH = 128
 
 STRICT_FLOOR = 3.8e-4
 """Mean squared error of the windless dynamics on windy data: about the best that O(2)-equivariant models can do."""
@@ -97,28 +98,9 @@ def reps(group: Group) -> tuple[Rep, Rep]:
     return 4 * vector(group), trivial(group)
 
 
-def network(
-    group: Group,
-    mode: Mode,
-    *,
-    width: int = WIDTH,
-    members: int | None = None,
-    subgroups: Sequence[Subgroup] = (),
-    twins: bool = False,
-) -> RPPEMLP:
-    """The Hamiltonian: three hidden layers as for `rpp_rl.studies.inertia`."""
-    rep_in, rep_out = reps(group)
-    return RPPEMLP(
-        rep_in,
-        rep_out,
-        N_LAYERS * [tensor_rep(group, width)],
-        mode=mode,
-        activation="silu",
-        bilinear="tensor",
-        subgroups=subgroups,
-        twins=twins,
-        ensemble=members,
-    )
+def network(group: Group, mode: Mode, *, width: int = WIDTH, **options: Any) -> RPPEMLP:  # noqa: ANN401
+    """The Hamiltonian; ``options`` are those of `tensor_network`."""
+    return tensor_network(*reps(group), mode, width=width, **options)
 
 
 def rollout_error(

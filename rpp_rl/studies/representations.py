@@ -1,4 +1,4 @@
-"""Groups and hidden representations of the studies."""
+"""Groups and hidden representations of the studies, and the network of tensors that two of them share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from rpp_rl.nn import Subgroup, hidden_rep
+from rpp_rl.nn import RPPEMLP, Mode, Subgroup, hidden_rep
 from rpp_rl.symmetry import Element, Group, Rep, cyclic, direct_sum, special_orthogonal, tensor_product, trivial, vector
 
 
@@ -77,3 +77,30 @@ def _shared(count: int, group: Group, degree: int) -> list[tuple[int, Rep]]:
     words = [reduce(tensor_product, [base if letter > 0 else base.dual() for letter in word]) for word in letters]
     counts = [copies + (position < rest) for position in range(len(words))]
     return [(count, word) for count, word in zip(counts, words, strict=True) if count]
+
+
+def tensor_network(
+    rep_in: Rep,
+    rep_out: Rep,
+    mode: Mode,
+    *,
+    width: int,
+    members: int | None = None,
+    subgroups: Sequence[Subgroup] = (),
+    twins: bool = False,
+) -> RPPEMLP:
+    """The paper's network: three hidden layers of tensors with bilinear layers, or of plain swish units.
+
+    See `rpp_rl.nn.trunk` for ``subgroups`` and ``twins``.
+    """
+    return RPPEMLP(
+        rep_in,
+        rep_out,
+        3 * [tensor_rep(rep_in.group, width)],
+        mode=mode,
+        activation="silu",
+        bilinear="tensor",
+        subgroups=subgroups,
+        twins=twins,
+        ensemble=members,
+    )
