@@ -24,6 +24,8 @@ def test_every_public_name_is_there_and_listed(package):
         "import rpp_rl; dir(rpp_rl); rpp_rl.SACConfig(env='Ant-v4')",
         "import envs_reps; envs_reps.load('Ant-v4')",
         "from rpp_rl.cli.list_agents import main; main([])",
+        "from rpp_rl.cli.evaluate_agent import main; assert main(['unknown']) == 2",
+        "from rpp_rl.cli.train_sac import main; assert main(['--resume-agent', 'unknown']) == 2",
         "import rpp_rl.cli.check_spec, rpp_rl.cli.compare_runs, rpp_rl.cli.train_sac, rpp_rl.cli.train_model",
         "from rpp_rl.cli.derive_spec import _parser; _parser(); assert 'mujoco' not in sys.modules",
         "from rpp_rl.cli.run_study import _parser; _parser()",

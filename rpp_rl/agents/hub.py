@@ -19,13 +19,11 @@ import yaml
 from rpp_rl.agents.agent_file import save_agent
 from rpp_rl.agents.card import to_markdown
 from rpp_rl.agents.errors import AgentError
+from rpp_rl.agents.find import SCHEME
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.extras import need
 from rpp_rl.io.tensor_file import SUFFIX
 from rpp_rl.sac import RPPSAC, RPPSACPolicy
-
-SCHEME = "hf://"
-"""How the names of agents on the hub begin: ``hf://org/name``, or ``hf://org/name@revision``."""
 
 VIDEO = "replay.mp4"
 

@@ -1,4 +1,4 @@
-"""Find an agent by its name in the registry, by a file, or by the folder of a run."""
+"""Load an agent by its name in the registry, from a file, or from the folder of a run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from rpp_rl.agents import registry
 from rpp_rl.agents.agent_file import read_agent
 from rpp_rl.agents.errors import AgentError, refusing
-from rpp_rl.agents.hub import SCHEME, download_agent
+from rpp_rl.agents.find import find_agent, is_on_hub
+from rpp_rl.agents.hub import download_agent
 from rpp_rl.agents.sb3_zip import read_zip
 from rpp_rl.agents.trained_agent import TrainedAgent
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import sac_config
-from rpp_rl.settings import load_yaml, nearest
+from rpp_rl.settings import load_yaml
 
 
 def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto") -> TrainedAgent:
@@ -31,7 +31,7 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
         AgentError: If there is no such agent, or its file is damaged, foreign or not to be trusted.
         OSError: If the file cannot be read.
     """
-    path = find_agent(source)
+    path = download_agent(str(source)) if is_on_hub(source) else find_agent(source)
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     # Networks draw their first weights; those who load an agent need not know.
@@ -41,39 +41,6 @@ def load_agent(source: str | Path, *, trust: bool = False, device: str = "auto")
     if is_zip:
         _add_run(agent, path.parent)
     return agent
-
-
-def find_agent(source: str | Path) -> Path:
-    """The file that a name or a path refers to.
-
-    Raises:
-        AgentError: If there is none.
-    """
-    if str(source) in registry.names():
-        return registry.path_of(str(source))
-    if str(source).startswith(SCHEME):
-        return download_agent(str(source))
-    path = Path(source)
-    if path.is_dir():
-        return _agent_of_run(path)
-    if not path.is_file():
-        known = registry.names()
-        hint = (
-            nearest(str(source), known)
-            if known and len(path.parts) == 1
-            else "list-agents prints those that come along"
-        )
-        raise AgentError(f"{source}: no such file, folder or pretrained agent; {hint}")
-    return path
-
-
-def _agent_of_run(folder: Path) -> Path:
-    """The best agent of a run; before the first evaluation, the last one."""
-    with refusing(folder, ValueError):
-        agents = RunFolder.open(folder).saved_agents()
-    if not agents:
-        raise AgentError(f"{folder}: the run has saved no agent yet")
-    return agents[0]
 
 
 def _add_run(agent: TrainedAgent, folder: Path) -> None:

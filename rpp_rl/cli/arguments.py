@@ -10,29 +10,26 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rpp_rl._version import __version__
+from rpp_rl.agents.find import find_agent, is_on_hub
 from rpp_rl.io.border import UserError, user_input
 from rpp_rl.io.run_folder import RunFolder
 from rpp_rl.sac.config import SACConfig
 from rpp_rl.settings import Kind, Settings, merged_settings, parse_yaml
 from rpp_rl.shipped_configs import config_file, shipped
 
-RESUMABLE = {"n_timesteps", "device", "compile", "num_threads", "eval_freq", "save_freq", "save_replay_buffer"}
+RESUMABLE = {
+    "n_timesteps", "device", "compile", "num_threads", "eval_freq", "save_freq", "save_replay_buffer", "log_interval",
+}  # fmt: skip
 """What may differ when a run goes on: how far, where and how it is watched, but not what is learnt."""
 
 
 class KeyValues(argparse.Action):
     """Collects ``key:value`` into a mapping; the values are YAML."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: ANN001, types of argparse.Action
         """Read the values that follow the flag."""
         pairs = dict(getattr(namespace, self.dest, None) or {})
-        for text in values:
+        for text in values or ():
             key, colon, value = text.partition(":")
             if not colon:
                 raise argparse.ArgumentError(self, f"expected key:value, got {text!r}")
@@ -41,6 +38,16 @@ class KeyValues(argparse.Action):
             except ValueError as error:
                 raise argparse.ArgumentError(self, f"{key}: {error}") from error
         setattr(namespace, self.dest, pairs)
+
+
+class ExistingAgent(argparse.Action):
+    """The name or path of an agent; one that does not exist is noticed before torch is imported."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: ANN001, types of argparse.Action
+        """Look the agent up; the hub is asked later."""
+        if not is_on_hub(source := str(values)):
+            find_agent(source)
+        setattr(namespace, self.dest, source)
 
 
 def yaml_value(text: str) -> object:
@@ -92,6 +99,7 @@ def train_sac_parser() -> argparse.ArgumentParser:
     add_settings(parser, SACConfig)
     parser.add_argument(
         "--resume-agent",
+        action=ExistingAgent,
         metavar="AGENT",
         help="train this agent further, in a new run with a fresh replay buffer: a pretrained agent's name, or a file",
     )
@@ -247,6 +255,7 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
     """Let a command take an agent: where it is, and whether a zip file from elsewhere is trusted."""
     parser.add_argument(
         "agent",
+        action=ExistingAgent,
         metavar="AGENT",
         help="a pretrained agent's name (see list-agents), hf://ORG/NAME on the Hugging Face hub, a file, or a "
         "run's folder (takes its best agent)",

@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from rpp_rl.io.border import UserError
+from rpp_rl.io.border import UserError, one_line
 
 MISTAKE, INTERRUPTED = 2, 130
-MAX_LINE = 500
-"""Longest line of an error, in characters."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -51,7 +49,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
         except (KeyboardInterrupt, Terminated) as error:
             print("interrupted", file=sys.stderr)
             return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED
-        print(f"error: {_one_line(message)}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         return MISTAKE
 
     return reporting
@@ -106,14 +104,6 @@ def _errors_of_threads_once() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
-
-
-def _one_line(message: str) -> str:
-    """The message without breaks and control characters, and abridged in the middle if it is long."""
-    words = "".join(letter if letter.isprintable() else " " for letter in message).split()
-    line = " ".join(words)
-    room = MAX_LINE - len("error:  ... ")
-    return line if len(line) <= room else f"{line[: room * 2 // 3]} ... {line[-room // 3 :]}"
 
 
 def _describe(error: OSError) -> str:

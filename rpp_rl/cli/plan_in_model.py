@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from rpp_rl.cli.arguments import add_seed, integer
 from rpp_rl.cli.errors import command
 
@@ -35,13 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=args.device,
         progress=sys.stderr.isatty(),
     )
-    if args.json:
-        print(json.dumps({**asdict(played), "steps": args.steps, "method": args.method}))
-    else:
-        for name, returns in (("planned", played.planned), ("random actions", played.random)):
-            text = ", ".join(f"{value:.1f}" for value in returns)
-            mean = f"; mean {np.mean(returns):.1f}" if len(returns) > 1 else ""
-            print(f"{played.env}, {name}: return of {args.steps} steps {text}{mean}")
+    print(json.dumps(asdict(played)) if args.json else played)
     return 0
 
 

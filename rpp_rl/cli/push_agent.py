@@ -14,7 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     from rpp_rl.agents import load_agent
-    from rpp_rl.agents.hub import SCHEME, push_agent
+    from rpp_rl.agents.find import SCHEME
+    from rpp_rl.agents.hub import push_agent
 
     agent = load_agent(args.agent, trust=args.trust, device="cpu")
     address = push_agent(agent, args.repo, video=args.video, private=args.private)

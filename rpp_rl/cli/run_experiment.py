@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rpp_rl.experiments.plan import Plan
 from rpp_rl.experiments.ray_cluster import RayCluster
 from rpp_rl.experiments.scheduling import Driver, members_of
 from rpp_rl.experiments.slurm import Slurm
-from rpp_rl.io.border import UserError, user_input
+from rpp_rl.io.border import user_input
 from rpp_rl.io.tables import aligned
 from rpp_rl.shipped_configs import config_file, shipped
 
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the flags, run what is left of the experiment, and return the status for the shell."""
     args = _parser().parse_args(argv)
 
-    from rpp_rl.experiments.checking import check_start, plan_and_mistakes
+    from rpp_rl.experiments.checking import check_start, plan_and_mistakes, refuse
 
     with user_input(ValueError):
         path = config_file(args.conf_file, "experiments")
@@ -37,21 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(aligned(progress.run_rows(members_of(plan, folder)))))
         return 0
     of_start, sizes = check_start(plan, folder, here=not args.ray and args.slurm is None, is_meant=not mistakes)
-    if mistakes or of_start:
-        raise _all_of(path, list(dict.fromkeys(mistakes + of_start)))
+    refuse(path, mistakes + of_start)
     if args.dry_run:
         print("\n".join(progress.plan_lines(plan, folder, args.workers, sizes)))
         return 0
     return _drive(plan, folder, _backend(args, folder), args.workers)
-
-
-def _all_of(path: Path, mistakes: Sequence[str]) -> UserError:
-    """The error for these mistakes; several of them are printed before it, a line for each."""
-    if len(mistakes) == 1:
-        return UserError(f"{path}: {mistakes[0]}")
-    for number, mistake in enumerate(mistakes, 1):
-        print(f"({number}) {' '.join(mistake.split())}", file=sys.stderr)
-    return UserError(f"{path}: {len(mistakes)} mistakes, listed above; nothing was started")
 
 
 def _drive(plan: Plan, folder: Path, backend: Backend, n_workers: int) -> int:

@@ -1,6 +1,7 @@
 """Whether the runs of an experiment could begin: environments exist, symmetries fit them, data are there."""
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -52,6 +53,21 @@ def check_start(plan: Plan, folder: Path, *, here: bool, is_meant: bool) -> tupl
     except OSError as error:
         mistakes.append(f"{error.filename}: {error.strerror}")
     return mistakes, sizes
+
+
+def refuse(path: Path, mistakes: Iterable[str]) -> None:
+    """End in these mistakes, if there are any; several of them are printed first, a line for each.
+
+    Raises:
+        UserError: If there is one.
+    """
+    different = list(dict.fromkeys(mistakes))
+    if len(different) == 1:
+        raise UserError(f"{path}: {different[0]}")
+    for number, mistake in enumerate(different, 1):
+        print(f"({number}) {' '.join(mistake.split())}", file=sys.stderr)
+    if different:
+        raise UserError(f"{path}: {len(different)} mistakes, listed above; nothing was started")
 
 
 def conflicts(plan: Plan, folder: Path) -> list[str]:

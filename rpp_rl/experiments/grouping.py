@@ -17,6 +17,7 @@ from rpp_rl.sac.config import SACConfig
 NOT_LEARNT = {
     "env", "seed", "n_timesteps", "log_folder", "tensorboard_log", "device", "num_threads", "strict_float32",
     "compile", "vec_env", "eval_freq", "eval_episodes", "n_eval_envs", "save_freq", "save_replay_buffer",
+    "log_interval",
 }  # fmt: skip
 """Settings that do not decide what is learnt."""
 FIRST = ("algo", "mode", "update", "group")

@@ -12,6 +12,10 @@ LONGEST = 1000
 """Characters of a message that are shown: a file from a stranger can make it as long as it likes."""
 
 
+LONGEST_LINE = 500
+"""Characters of the line in which a command ends."""
+
+
 class UserError(ValueError):
     """Something the user can mend; its text says what was expected, what was got and what to do."""
 
@@ -42,3 +46,10 @@ def translating(*kinds: type[Exception], into: type[UserError] = UserError, abou
 def user_input(*kinds: type[Exception], about: object = "") -> AbstractContextManager[None]:
     """`translating` into a plain `UserError`."""
     return translating(*kinds, about=about)
+
+
+def one_line(message: str) -> str:
+    """The message without breaks and control characters, and abridged in the middle if it is long."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())
+    room = LONGEST_LINE - len("error:  ... ")
+    return line if len(line) <= room else f"{line[: room * 2 // 3]} ... {line[-room // 3 :]}"

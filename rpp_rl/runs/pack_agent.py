@@ -116,7 +116,7 @@ def agent_with_card(run: RunFolder, n_episodes: int, seed: int, *, last: bool) -
             "std_return": [float(np.std(values)) for values in returns],
         },
         "equivariance_curve": equivariance_curve(run, config, MAX_POINTS),
-        "command": _command(config),
+        "command": command_of(config),
         **_versions(run),
     }
     return agent
@@ -134,13 +134,14 @@ def _versions(run: RunFolder) -> dict[str, Any]:
     return {"versions": records[-1] if records else {}, **({"earlier_versions": earlier} if earlier else {})}
 
 
-def _command(config: SACConfig) -> str:
-    """The command that makes such an agent again: every setting that is not the default."""
+def command_of(config: SACConfig) -> str:
+    """The command that makes such an agent again: every setting with which a new run would not begin."""
     words = ["train-sac", "--env", config.env, f"--{config.mode}"]
+    unsaid = SACConfig.new(env=config.env, mode=config.mode).to_dict()
     params = {
         name: value
         for name, value in config.to_dict().items()
-        if name not in ("env", "mode", *MACHINE_SETTINGS) and getattr(config, name) != _default(name)
+        if name not in MACHINE_SETTINGS and value != unsaid[name]
     }
     for name, flag in FLAGS.items():
         if name in params:

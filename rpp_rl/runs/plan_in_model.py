@@ -27,13 +27,25 @@ class Played:
 
     Attributes:
         env: The environment.
+        method: How it was planned.
+        steps: Most steps of an episode.
         planned: Returns of the planner.
         random: Returns of random actions from the same starts.
     """
 
     env: str
+    method: Method
+    steps: int
     planned: list[float]
     random: list[float]
+
+    def __str__(self) -> str:
+        lines = []
+        for name, returns in (("planned", self.planned), ("random actions", self.random)):
+            text = ", ".join(f"{value:.1f}" for value in returns)
+            mean = f"; mean {np.mean(returns):.1f}" if len(returns) > 1 else ""
+            lines.append(f"{self.env}, {name}: return of {self.steps} steps {text}{mean}")
+        return "\n".join(lines)
 
 
 def plan_in_model(
@@ -101,7 +113,7 @@ def plan_in_model(
                 planner.reset()
                 planned.append(_play(real, planner, n_steps, episode, progress=progress))
                 random.append(_play(real, lambda obs: space.sample(), n_steps, episode, progress=False))
-    return Played(model.spec.env_id, planned, random)
+    return Played(model.spec.env_id, method, n_steps, planned, random)
 
 
 def _play(

@@ -244,7 +244,8 @@ def _train(
         ):
             undo.pop_all()  # from here on a signal saves
             try:
-                agent.learn(config.n_timesteps - agent.num_timesteps, callbacks, reset_num_timesteps=False)
+                n_steps = config.n_timesteps - agent.num_timesteps
+                agent.learn(n_steps, callbacks, config.log_interval, reset_num_timesteps=False)
             except Interrupted:
                 checkpoints.act()
                 report(f"interrupted after {agent.num_timesteps} steps and saved{hint}")

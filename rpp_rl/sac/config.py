@@ -211,6 +211,7 @@ class RunSettings(CommonSettings):
     )
     n_eval_envs: int = setting(1, "environments used for an evaluation", at_least=1, flag="--n-eval-envs")
     save_freq: int = setting(25_000, "write a checkpoint every N steps", at_least=1, flag="--save-freq")
+    log_interval: int = setting(4, "log losses and returns every N episodes", at_least=1, flag="--log-interval")
     save_replay_buffer: bool = setting(
         True, "keep the replay buffer with the newest checkpoint; needed to resume", flag="--save-replay-buffer"
     )

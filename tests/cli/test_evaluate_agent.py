@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from rpp_rl.agents.load import find_agent, load_agent
+from rpp_rl.agents.find import find_agent
+from rpp_rl.agents.load import load_agent
 from rpp_rl.cli.evaluate_agent import main
 
 

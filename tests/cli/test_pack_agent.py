@@ -15,12 +15,15 @@ from stable_baselines3.common.logger import configure
 from rpp_rl.agents import load_agent, registry, save_agent
 from rpp_rl.agents.card import evaluation_record, reproduces, to_markdown
 from rpp_rl.agents.trained_agent import take_over
+from rpp_rl.cli.arguments import RESUMABLE, settings_from, train_sac_parser
 from rpp_rl.cli.evaluate_agent import main as evaluate_agent
 from rpp_rl.cli.list_agents import main as list_agents
 from rpp_rl.cli.pack_agent import main as pack_agent
 from rpp_rl.cli.train_sac import main as train_sac
 from rpp_rl.io.run_folder import RunFolder
+from rpp_rl.runs.pack_agent import command_of
 from rpp_rl.sac import RPPSAC
+from rpp_rl.sac.config import SACConfig
 
 pytestmark = pytest.mark.mujoco
 
@@ -72,6 +75,14 @@ def test_the_command_of_a_card_makes_the_same_settings(trained, packed, monkeypa
     monkeypatch.setattr("rpp_rl.runs.train_sac.train_sac", lambda config, *_, **__: seen.append(config) or finished)
     assert train_sac(shlex.split(load_agent(packed).card["command"])[1:]) == 0
     assert seen[0].to_dict() == load_agent(packed).config
+
+
+@pytest.mark.parametrize("settings", [{}, {"mode": "emlp", "group": "Z2"}, {"layer_norm": True, "log_interval": 1}])
+def test_a_command_says_what_the_base_would_change(settings):
+    """A run of older settings, or of ``-conf sb3``, has a step that a new run does not begin with."""
+    config = SACConfig(env="Walker2d-v5", learning_rate=3e-4, n_timesteps=10, seed=2, **settings)
+    args = train_sac_parser().parse_args(shlex.split(command_of(config))[1:])
+    assert settings_from(args, None, SACConfig, RESUMABLE) == config
 
 
 def test_the_card_for_people_has_the_numbers(packed):

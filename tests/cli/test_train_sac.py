@@ -172,6 +172,14 @@ def test_the_table_of_the_log_is_printed_on_request(tiny, capsys):
     assert "critic_loss" in capsys.readouterr().out
 
 
+def test_the_log_is_written_as_often_as_asked(tiny, capsys):
+    counts = []
+    for n_episodes in ("1", "1000"):
+        assert main([*tiny, "-n", "200", "--verbose", "1", "--log-interval", n_episodes]) == 0
+        counts.append(capsys.readouterr().out.count("critic_loss"))
+    assert counts[0] > counts[1] + 3
+
+
 def test_tensorboard_goes_where_it_is_told(tiny, tmp_path):
     assert main([*tiny, "-n", "100", "-tb", str(tmp_path / "board")]) == 0
     assert list((tmp_path / "board").rglob("*tfevents*"))

@@ -17,11 +17,11 @@ def first_steps(job):
 
 @pytest.mark.slow
 def test_a_grid_is_complete_although_a_process_and_the_driver_are_killed(tmp_path):
-    plan, folder = write_plan(tmp_path / "grid.yaml"), tmp_path / "out" / "grid"
+    plan, folder = write_plan(tmp_path / "grid.yaml", environments=["Hopper-v5"]), tmp_path / "out" / "grid"
     driver = start_driver(plan, tmp_path / "out", "--workers", "2")
     killed = wait_for(lambda: working(folder), driver)
     kill_process_of(killed)
-    wait_for(lambda: len(done(folder)) >= 3, driver)
+    wait_for(lambda: len(done(folder)) >= 2, driver)
     driver.kill()
     driver.communicate()
     jobs = [path.parent for path in folder.glob("*/*/seed_*/job.json")]
@@ -30,11 +30,11 @@ def test_a_grid_is_complete_although_a_process_and_the_driver_are_killed(tmp_pat
     while any(JobFolder(job).is_locked for job in jobs) and time.monotonic() < deadline:
         time.sleep(0.1)
     before = done(folder)
-    assert 3 <= len(before) < 12
+    assert 2 <= len(before) < 6
     again = start_driver(plan, tmp_path / "out", "--workers", "2")
     output, _ = again.communicate(timeout=400)
     assert again.returncode == 0, output
-    assert_complete(folder, 12)
+    assert_complete(folder, 6)
     after = done(folder)
     assert all(after[job] == begun for job, begun in before.items())
     assert first_steps(killed)[-1] > 0

@@ -20,7 +20,7 @@ MAIN = "import sys; from rpp_rl.cli.run_experiment import main; sys.exit(main())
 
 
 def write_plan(path, **changes):
-    """An experiment of 2 variants in 2 environments with 3 seeds, or with changes."""
+    """An experiment of 2 variants in 2 environments with 3 seeds, 12 runs, or with changes."""
     data = {
         "seeds": 3,
         "settings": TINY,
