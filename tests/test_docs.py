@@ -71,6 +71,7 @@ def test_command_line_parses(line, monkeypatch):
     name, *argv = shlex.split(LINES[line].replace("$seed", "0"), comments=True)
     module, _, function = SCRIPTS[name].partition(":")
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    monkeypatch.setattr("rpp_rl.cli.arguments.find_agent", lambda source: source)  # examples name runs of their readers
     with pytest.raises(_ParsedError):
         getattr(importlib.import_module(module), function)(argv)
 
