@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import PendulumEnv
 from stable_baselines3 import SAC
 
 import envs_reps
@@ -162,6 +163,27 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_learnt(refused
     folder = tmp_path / "sac" / "Failing-v0_1"
     assert (folder / "rl_model_10_steps.zip").exists()
     assert message.replace("20", "5") in refused(evaluate_agent, folder, "--env-kwargs", "after:5", "--episodes", "20")
+
+
+def test_a_reward_that_is_not_finite_reaches_no_model(refused, tmp_path):
+    """The models have been trained when it comes."""
+
+    class Worthless(PendulumEnv):
+        n_steps = 0
+
+        def step(self, action):
+            self.n_steps += 1
+            obs, reward, *rest = super().step(action)
+            return obs, reward if self.n_steps < 150 else np.inf, *rest
+
+    gym.register("Worthless-v0", entry_point=Worthless, max_episode_steps=50)
+    small = ["buffer_size:300", "net_arch:[8]", "model_net_arch:[8]", "learning_starts:100", "model_updates:50"]
+    try:
+        flags = ["--env", "Worthless-v0", "-f", tmp_path, "-n", "300", "--model-based"]
+        line = refused(train_sac, *flags, "-params", *small)
+    finally:
+        del gym.registry["Worthless-v0"]
+    assert "got inf in the reward at index 0 after 150 steps" in line
 
 
 def test_a_diverged_training_is_one_line(refused, tiny):
