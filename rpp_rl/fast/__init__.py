@@ -8,6 +8,8 @@ Everything here has a plain twin, which a reader may take in its place, and a te
 * `DeviceReplay`: the replay buffer. ``test_batches``: every bit.
 * `Weights`, `shared_weights`, `mlp`: the layers of `rpp_rl.nn`, one by one. ``test_network_weights``: values and
   gradients to 1e-4, in double precision to 1e-10.
+* `GatedProducts`, inside of `shared_weights`: `Bilinear` and `Gated`. ``test_gated_products``: likewise, and the losses
+  of ten epochs to 1e-4.
 * `ChainPass`: `AutogradPass`. ``test_network_weights``: likewise.
 * `fast_products`: torch's default. ``test_matmul_library``: taken only if its errors are at most twice as large.
 

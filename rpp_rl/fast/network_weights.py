@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rpp_rl.fast.basis_product import BasisProduct, versions
+from rpp_rl.fast.gated_products import GatedProducts, gated_products, tensor_trunk
 from rpp_rl.fast.mlp_function import mlp
 from rpp_rl.nn.chain import ChainLinear
 from rpp_rl.nn.emlp import Trunk
@@ -37,18 +38,24 @@ def shared_weights(module: nn.Module) -> Iterator[None]:
 
 
 class _Users:
-    """What computes with ready weights: the layers of a network, and those of its trunks that are one `mlp`.
+    """What computes with ready weights: the layers of a network, and those of its trunks that are one function.
 
     Attributes:
         layers: Every `RPPLinear`.
         trunks: Trunks of linear maps and functions of one number in turns, their function, and which layers they have.
+        tensor_trunks: Trunks with products and gates, what they have between the linear maps, and which of these.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.layers = [layer for layer in module.modules() if isinstance(layer, RPPLinear)]
         number: dict[nn.Module, int] = {layer: index for index, layer in enumerate(self.layers)}
         self.trunks: list[tuple[Trunk, str, list[int]]] = []
+        self.tensor_trunks: list[tuple[Trunk, list[GatedProducts], list[int]]] = []
         for trunk in (part for part in module.modules() if isinstance(part, Trunk)):
+            products = gated_products(trunk)
+            if products is not None:
+                self.tensor_trunks.append((trunk, products, [number[layer] for layer in list(trunk)[::3]]))
+                continue
             maps = [number.get(layer) for layer in list(trunk)[::2]]
             functions = [layer.activation if isinstance(layer, Pointwise) else None for layer in list(trunk)[1::2]]
             if maps and None not in (*maps, *functions):
@@ -64,11 +71,16 @@ class _Users:
             for trunk, activation, numbers in self.trunks:
                 parameters = [tensor for number in numbers for tensor in pairs[number]]
                 vars(trunk)["stand_in"] = partial(mlp, activation, parameters)
+            for trunk, products, numbers in self.tensor_trunks:
+                # On an accelerator the many small calls of it would take longer than they save.
+                if pairs[numbers[0]][0].device.type == "cpu":
+                    own = [pairs[number] for number in numbers]
+                    vars(trunk)["stand_in"] = partial(tensor_trunk, products, own)
             yield
         finally:
             for layer in self.layers:
                 vars(layer)["shared"] = None
-            for trunk, _, _ in self.trunks:
+            for trunk, *_ in (*self.trunks, *self.tensor_trunks):
                 vars(trunk)["stand_in"] = None
 
 

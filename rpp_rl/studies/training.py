@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rpp_rl.fast import shared_weights
 from rpp_rl.nn import Mode, Prior, RPPConv2d, RPPLinear, pathways
 from rpp_rl.nn.chain import chain_levels
 from rpp_rl.nn.prior import LevelParameters, Pathways
@@ -149,7 +150,9 @@ def epochs_of_training(
 
 def squared_error(network: nn.Module, x: Tensor, y: Tensor) -> Float[Tensor, " members"]:
     """Mean squared error over data and outputs, of each member."""
-    return (network(x) - y).square().flatten(1).mean(1)
+    with shared_weights(network):
+        predicted = network(x)
+    return (predicted - y).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
