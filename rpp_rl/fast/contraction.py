@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """A run of equal summands that are no scalars, and where its numbers lie in those of `GatedProducts`.
 
     Attributes:
