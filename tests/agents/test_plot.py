@@ -120,7 +120,7 @@ def test_the_command_draws(suffix, tmp_path, monkeypatch, capsys):
     agent.card["evaluation"] = {"mean_return": 2.0}
     monkeypatch.setattr("rpp_rl.agents.load_agent", lambda *_, **__: agent)
     path = tmp_path / f"walker{suffix}"
-    assert main(["any", "-o", str(path), "--episodes", "2"]) == 0
+    assert main(["hf://any/agent", "-o", str(path), "--episodes", "2"]) == 0
     assert "gait and its image under f" in capsys.readouterr().out
     if suffix == ".svg":
         text = path.read_text()

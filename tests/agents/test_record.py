@@ -103,7 +103,7 @@ def test_fast_simulators_drop_pictures(monkeypatch, tmp_path, env):
 @pytest.mark.usefixtures("nothing_installed")
 def test_without_a_renderer_the_command_says_what_to_install(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("rpp_rl.agents.load_agent", lambda *_, **__: untrained("Ant-v4"))
-    assert main(["any", "-o", str(tmp_path / "ant.gif")]) == 2
+    assert main(["hf://any/agent", "-o", str(tmp_path / "ant.gif")]) == 2
     line = capsys.readouterr().err
     assert "apt install libegl1" in line
     assert line.count("\n") == 1
@@ -148,6 +148,6 @@ def test_mp4_without_its_extra(env, tmp_path, monkeypatch):
 def test_the_command(monkeypatch, tmp_path, capsys, env):
     monkeypatch.setattr("rpp_rl.agents.load_agent", lambda *_, **__: untrained("Ant-v4"))
     path = tmp_path / "ant.gif"
-    assert main(["any", "-o", str(path), "--seconds", "0.1", "--width", "64", "--height", "48"]) == 0
+    assert main(["hf://any/agent", "-o", str(path), "--seconds", "0.1", "--width", "64", "--height", "48"]) == 0
     assert "2 steps of Ant-v4" in capsys.readouterr().out
     assert path.stat().st_size > 0

@@ -29,17 +29,17 @@ def untrained(env_id, mode="rpp", group=None, **policy_kwargs):
     """An agent with random weights in all pathways, whose actions are neither near zero nor all at the bounds."""
     env = gym.make(env_id)
     spec = envs_reps.load(env_id, group)
-    generator = torch.Generator().manual_seed(0)
-    policy = RPPSACPolicy(
-        env.observation_space,
-        env.action_space,
-        lambda _: 0.0,
-        spec=spec.to_dict(),
-        **{"mode": mode, "net_arch": [32, 32], "head_scale": 1.0, **policy_kwargs},
-    )
-    with torch.no_grad():
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(0)
+        policy = RPPSACPolicy(
+            env.observation_space,
+            env.action_space,
+            lambda _: 0.0,
+            spec=spec.to_dict(),
+            **{"mode": mode, "net_arch": [32, 32], "head_scale": 1.0, **policy_kwargs},
+        )
         for parameter in policy.actor.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.05 * torch.randn(parameter.shape))
     policy.actor.features_extractor.update(torch.as_tensor(visited(env_id)))
     card = {"name": f"tiny-{env_id}", "steps": 7}
     return TrainedAgent(policy, env_id=env_id, env_kwargs={}, config={}, card=card)
