@@ -36,7 +36,8 @@ class Kept(NamedTuple):
         new: Parts after the bilinear layer, in the places that they have in x.
         new_scalars: Scalars after it.
         gates: Sigmoids of the last scalars.
-        out: The output.
+        after: The other scalars after their function. It is not the output: a node that keeps its own output is never
+            freed.
     """
 
     x: Tensor
@@ -47,7 +48,7 @@ class Kept(NamedTuple):
     new: Tensor
     new_scalars: Tensor
     gates: Tensor
-    out: Tensor
+    after: list[Tensor]
 
 
 class GatedProducts:
@@ -123,8 +124,8 @@ class GatedProducts:
             contraction.forward(x, weight, new)
             for contraction, weight in zip(self.contractions, contracted, strict=True)
         ]
-        gates = self._gate(new, new_scalars, out)
-        return Kept(x, scalars, grams, mixing, products, new, new_scalars, gates, out)
+        gates, after = self._gate(new, new_scalars, out)
+        return Kept(x, scalars, grams, mixing, products, new, new_scalars, gates, after)
 
     def backward(
         self, grad: Float[Tensor, "members size_out batch"], parameters: Sequence[Tensor], kept: Kept, out: list[Tensor]
@@ -163,25 +164,25 @@ class GatedProducts:
         """All scalars, run by run; the last run are the gates."""
         return scalars.split([place.stop - place.start for place in self.scalars], 1)
 
-    def _gate(self, new: Tensor, new_scalars: Tensor, out: Tensor) -> Tensor:
-        """Put the nonlinearity's output into ``out``; returns the gates."""
+    def _gate(self, new: Tensor, new_scalars: Tensor, out: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Put the nonlinearity's output into ``out``; returns the gates, and the scalars that are none."""
         *runs, before = self._split(new_scalars)
-        gates = torch.sigmoid(before)
-        for place, run in zip(self.scalars[:-1], runs, strict=True):
-            out[:, place] = ACTIVATIONS[self.activation](run)
+        gates, after = torch.sigmoid(before), [ACTIVATIONS[self.activation](run) for run in runs]
+        for place, values in zip(self.scalars[:-1], after, strict=True):
+            out[:, place] = values
         for part in self.parts:
             torch.mul(part.copies(new), gates[:, part.gates].unsqueeze(2), out=part.copies(out))
             if self.residual_scale:
                 part.copies(out).add_(torch.nn.functional.silu(part.copies(new)), alpha=self.residual_scale)
-        return gates
+        return gates, after
 
     def _through_gates(self, grad: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
         """The gradients between both layers: of all scalars, and of all parts in the places that they have in x."""
         by_scalars, by_new = torch.empty_like(kept.new_scalars), torch.empty_like(kept.new)
         *by_runs, by_before = self._split(by_scalars)
-        for place, run, by_run in zip(self.scalars[:-1], self._split(kept.new_scalars), by_runs, strict=False):
-            known = run if self.activation == "silu" else kept.out[:, place]
-            BACKWARD[self.activation](grad[:, place], known, by_run)
+        known = self._split(kept.new_scalars) if self.activation == "silu" else kept.after
+        for place, values, by_run in zip(self.scalars[:-1], known, by_runs, strict=False):
+            BACKWARD[self.activation](grad[:, place], values, by_run)
         by_gates = torch.empty_like(kept.gates)
         for part in self.parts:
             of_grad, of_new = part.copies(grad), part.copies(kept.new)

@@ -1,5 +1,6 @@
 """Products and gates over the batch: the same values, gradients and trainings as layer by layer."""
 
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from rpp_rl.fast import shared_weights
 from rpp_rl.fast.contraction import FastContraction
-from rpp_rl.fast.gated_products import gated_products
+from rpp_rl.fast.gated_products import GatedProducts, gated_products
 from rpp_rl.nn import RPPEMLP, Bilinear
 from rpp_rl.studies import inertia, training
 from rpp_rl.studies.representations import tensor_network, tensor_rep
@@ -92,6 +93,27 @@ def test_a_wrong_factor_would_be_seen(shake):
     found = outcome(net, x, fast=True)
     errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True) if b.numel()]
     assert max(errors) > 1e-5
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_what_a_pass_keeps_is_gone_with_its_output(backward, monkeypatch):
+    kept, forward = [], GatedProducts.forward
+
+    def observed(self, *args):
+        result = forward(self, *args)
+        kept.extend(weakref.ref(tensor) for tensor in (result.new, result.gates))
+        return result
+
+    monkeypatch.setattr(GatedProducts, "forward", observed)
+    net = network(orthogonal(3), members=3)
+    with shared_weights(net):
+        y = net(torch.randn(3, 7, 6)).sum()
+    assert all(tensor() is not None for tensor in kept)
+    if backward:
+        y.backward()
+    del y
+    assert len(kept) == 12
+    assert all(tensor() is None for tensor in kept)
 
 
 def test_what_does_not_fit_goes_the_plain_way():
