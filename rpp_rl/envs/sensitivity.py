@@ -4,14 +4,15 @@ A changed sign is tried as the specification itself is: where it concerns positi
 the state or action changes and is stepped anew; numbers that the environment derives from the state are compared with
 what was seen. A mistake is noticed when some coordinate, the reward or the end of episodes is predicted clearly worse
 than by the specification. Where it is not, that part was not exercised: an action that does nothing, a force that never
-acts, two numbers that are always equal. Rotations are changed by turning two of their axes round, since one changed
-sign makes no rotation of a rotation.
+acts, two numbers that are always equal.
 
-A mistake that predicts clearly *better* refutes the specification.
+A mistake that predicts clearly *better* refutes the specification. Where numbers are predicted badly, those of other
+blocks are put in their place, too.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from rpp_rl.envs.coordinates import to_rep
+from rpp_rl.envs.layout import Layout
+from rpp_rl.envs.mistakes import Mistake, Place, all_mistakes, exchange, spread
 from rpp_rl.envs.simulator import Rollout, Simulator, States
 from rpp_rl.envs.spec import EXACT, EnvSpec
 from rpp_rl.envs.state_map import StateMap
@@ -34,11 +37,13 @@ CLEARLY = 3.0
 """How much larger an error has to be, besides `NOTICED`, to be seen beside that of the specification."""
 NOTICED = 1e-8
 """Smallest relative error by which a mistake counts as noticed; above what rounding makes of an exact symmetry."""
-MAX_EXCHANGES = 200
-"""Exchanges that are tried; of more of them some, evenly spread."""
+MIN_VALUES = 5
+"""Values of a derived number that have to fit better, and be the most: a rare contact alone proves nothing."""
 WRONG_WAY, RIGHT_WAY = 1.2, 0.6
 """Relative errors of a coordinate's change in free flight: above the first a prediction is worse than none, below the
 second it is a good one. A mistake that turns the one into the other fits better."""
+BADLY = 0.1
+"""Relative error of a derived number from which on it is tried what fits it better."""
 BETTER = 1.0
 """By how much a mistake that fits better lowers the sum of the coordinates' relative errors in free flight, each
 counted as 2 at most: numbers that changed places are not predicted wrongly but not at all. Measured with
@@ -91,32 +96,6 @@ class Sensitivity:
     better: tuple[str, ...]
 
 
-class _Mistake(NamedTuple):
-    """A change of one of the three maps, those of the state, of derived numbers and of the action.
-
-    Attributes:
-        kind: What is changed, in words.
-        part: The block in which, in words.
-        where: ``"state"``, ``"derived"`` or ``"action"``.
-        rows: The rows of the map that are replaced.
-        sources: By which rows.
-        sign: With which sign.
-    """
-
-    kind: str
-    part: str
-    where: str
-    rows: tuple[int, ...]
-    sources: tuple[int, ...]
-    sign: float
-
-    def applied(self, matrix: Float[ndarray, "m m"]) -> Float[ndarray, "m m"]:
-        """The map with the mistake in it."""
-        changed = matrix.copy()
-        changed[list(self.rows)] = self.sign * matrix[list(self.sources)]
-        return changed
-
-
 class SensitivityTrial:
     """The errors of the specification of one element of the group, remembered, to compare those of mistakes with.
 
@@ -157,16 +136,21 @@ class SensitivityTrial:
             hidden: More rollouts and images, in which derived numbers show that are hidden otherwise.
         """
         self.shown += [self.derived_numbers(*pair) for pair in hidden]
-        unexercised: dict[tuple[str, str], list[str]] = {}
-        better: dict[tuple[str, str], list[str]] = {}
-        for mistake, which in _mistakes(self.spec, self.simulator, self.state_map, self.is_state):
+        unexercised: dict[tuple[str, str], list[str]] = defaultdict(list)
+        better: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for mistake, which in all_mistakes(self.spec, self.simulator, self.state_map, self.is_state):
             if self.prefers(mistake):
-                better.setdefault((mistake.kind, mistake.part), []).append(which)
+                better[mistake.kind, mistake.part].append(which)
             elif not self.notices(mistake):
-                unexercised.setdefault((mistake.kind, mistake.part), []).append(which)
+                unexercised[mistake.kind, mistake.part].append(which)
+        for mistake, which in self._badly_predicted_pairs():
+            if self.prefers(mistake):
+                better[mistake.kind, mistake.part].append(which)
+        for mistake, which in () if self.is_exact else self._better_derived():
+            better[mistake.kind, mistake.part].append(which)
         return Sensitivity(_in_words(unexercised), _in_words(better))
 
-    def notices(self, mistake: _Mistake) -> bool:
+    def notices(self, mistake: Mistake) -> bool:
         """Whether some error becomes clearly larger."""
         if mistake.where == "derived":
             return self._notices_derived(mistake)
@@ -178,22 +162,62 @@ class SensitivityTrial:
                     return True
         return False
 
-    def prefers(self, mistake: _Mistake) -> bool:
-        """Whether a coordinate points the right way in free flight that did not before, or all fit clearly better."""
-        n = STAGES[-1]
-        known = self.known[n][2]
+    def prefers(self, mistake: Mistake) -> bool:
+        """Whether a coordinate points the right way in free flight that did not before, or all fit clearly better.
+
+        Where two indices of a specification are in each other's place, rows and columns of its maps are, and so both
+        are put back.
+        """
+        known = self.known[STAGES[-1]][2]
         if mistake.where == "derived" or not ((known > WRONG_WAY).any() or _total(known) > BETTER):
             return False
-        errors = self._errors(2, n, *self._mistaken(mistake))
-        turned = (known > WRONG_WAY) & (errors < RIGHT_WAY)
-        gain = _total(known) - _total(errors)
-        return gain > BETTER or (gain > 0.0 and bool(turned.any()))
+        for in_columns in (False, True) if mistake.rows != mistake.sources else (False,):
+            errors = self._errors(2, STAGES[-1], *self._mistaken(mistake, in_columns=in_columns))
+            turned = (known > WRONG_WAY) & (errors < RIGHT_WAY)
+            gain = _total(known) - _total(errors)
+            if gain > BETTER or (gain > 0.0 and turned.any()):
+                return True
+        return False
 
-    def _mistaken(self, mistake: _Mistake) -> tuple[StateMap, ndarray]:
+    def _mistaken(self, mistake: Mistake, *, in_columns: bool = False) -> tuple[StateMap, ndarray]:
         if mistake.where == "action":
-            return self.state_map, mistake.applied(self.control)
+            return self.state_map, mistake.applied(self.control, in_columns=in_columns)
         m = self.state_map
-        return StateMap(m.layout, mistake.applied(m.matrix), m.task, m.counted), self.control
+        return StateMap(m.layout, mistake.applied(m.matrix, in_columns=in_columns), m.task, m.counted), self.control
+
+    def _badly_predicted_pairs(self) -> Iterator[tuple[Mistake, str]]:
+        """Exchanges of positions and velocities of different blocks."""
+        if not self.simulator.shows_state:
+            return
+        m, known = self.state_map, self.known[STAGES[-1]][2]
+        off = np.zeros(len(m.counted))
+        off[m.counted] = known
+        bad = [place for place in _places(m.layout, m.counted) if off[place[1]] > RIGHT_WAY]
+        yield from map(exchange, spread([("state", a, b) for a, b in combinations(bad, 2) if a[0] != b[0]]))
+
+    def _better_derived(self) -> Iterator[tuple[Mistake, str]]:
+        """Signs and exchanges by which a badly predicted derived number fits clearly better, and the other no worse."""
+        places = _places(self.spec.observation, self.derived)
+        at = (np.cumsum(self.derived) - 1)[[row for _, row, _ in places]]
+        shown = [(predicted[:, at], actual[:, at]) for predicted, actual in self.shown]
+        known = [_relative(*pair) for pair in shown]
+        for i in np.flatnonzero((np.array(known) > BADLY).any(axis=0)):
+            fits, is_worse = np.zeros((2, len(at)), dtype=bool)
+            for (predicted, actual), before in zip(shown, known, strict=True):
+                instead, seen = predicted.copy(), actual[:, [i]]
+                instead[:, i] *= -1
+                errors, others = _relative(instead, seen), _relative(predicted[:, [i]], actual)
+                others[i] = errors[i]
+                gains = np.abs(predicted[:, [i]] - seen) - np.abs(instead - seen)
+                wins, losses = (gains > 0).sum(axis=0), (gains < 0).sum(axis=0)
+                fits |= (CLEARLY * errors + NOTICED < before[i]) & (wins >= MIN_VALUES) & (wins > losses)
+                is_worse |= (errors > CLEARLY * before[i] + NOTICED) | (others > CLEARLY * before + NOTICED)
+            for j in np.flatnonzero(fits & ~is_worse):
+                if i == j:
+                    part, row, start = places[i]
+                    yield Mistake("the sign of coordinate", part, "derived", (row,), (row,), -1.0), f"{row - start}"
+                else:
+                    yield exchange(("derived", places[i], places[j]))
 
     def _errors(self, k: int, n: int, state_map: StateMap, control: ndarray) -> Float[ndarray, " e"]:
         """Relative errors of the changes of all coordinates, of derived numbers, the reward and terminations."""
@@ -216,7 +240,7 @@ class SensitivityTrial:
         predicted, actual = (to_rep(layout, r.obs[1:, stable]).reshape(-1, layout.rep.size) for r in (rollout, image))
         return (predicted @ self.rho.T)[:, self.derived], actual[:, self.derived]
 
-    def _notices_derived(self, mistake: _Mistake) -> bool:
+    def _notices_derived(self, mistake: Mistake) -> bool:
         """Numbers derived from the state are seen, so nothing has to be stepped."""
         rows, sources = (np.searchsorted(np.flatnonzero(self.derived), x) for x in (mistake.rows, mistake.sources))
         for predicted, actual in self.shown:
@@ -228,6 +252,16 @@ class SensitivityTrial:
         return False
 
 
+def _places(layout: Layout, counted: Bool[ndarray, " rep"]) -> list[Place]:
+    """Of the single numbers of the blocks that are counted."""
+    return [
+        (block.name, row, place.start)
+        for block, place in zip(layout.blocks, layout.slices, strict=True)
+        if block.transform == "identity" and counted[place].all()
+        for row in range(place.start, place.stop)
+    ]
+
+
 def _in_words(mistakes: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
     return tuple(f"{kind} {', '.join(which)} of {part}" for (kind, part), which in mistakes.items())
 
@@ -237,53 +271,8 @@ def _total(errors: Float[ndarray, " e"]) -> float:
     return float(np.minimum(errors, 2.0).sum())
 
 
-def _relative(predicted: Float[ndarray, "n e"], actual: Float[ndarray, "n e"]) -> Float[ndarray, " e"]:
-    """For each coordinate the error relative to its values, 0 where nothing happens."""
+def _relative(predicted: ndarray, actual: ndarray) -> Float[ndarray, " e"]:
+    """For each column the error relative to its values, 0 where nothing happens; one column is compared with each."""
     scale = np.maximum(np.linalg.norm(predicted, axis=0), np.linalg.norm(actual, axis=0))
     error = np.linalg.norm(predicted - actual, axis=0)
     return np.divide(error, scale, out=np.zeros_like(error), where=scale > 0.0)
-
-
-def _mistakes(
-    spec: EnvSpec, simulator: Simulator, state_map: StateMap, is_state: Bool[ndarray, " rep"]
-) -> Iterator[tuple[_Mistake, str]]:
-    """All of them, each with the numbers that it concerns: changed signs, then exchanges within a block."""
-    signs: list[tuple[_Mistake, str]] = []
-    pairs: list[tuple[str, str, int, int, int]] = []
-    layouts = [(spec.observation, "derived", ~is_state)]
-    if simulator.shows_state:
-        layouts.append((state_map.layout, "state", state_map.counted))
-    for layout, where, counted in layouts:
-        for block, place in zip(layout.blocks, layout.slices, strict=True):
-            if not counted[place].all():
-                continue
-            if block.transform == "rotation_matrix":
-                signs += _turned_axes(block.name, where, place)
-                continue
-            # What is known to be zero for ever can have any sign.
-            known = simulator.zeros if where == "derived" and block.transform == "identity" else ()
-            rows = [row for row, index in enumerate(block.indices, place.start) if index not in known]
-            signs += [
-                (_Mistake("the sign of coordinate", block.name, where, (i,), (i,), -1.0), f"{i - place.start}")
-                for i in rows
-            ]
-            pairs += [(block.name, where, i, j, place.start) for i, j in combinations(rows, 2)]
-    n = spec.action.size
-    signs += [(_Mistake("the sign of number", "the action", "action", (i,), (i,), -1.0), f"{i}") for i in range(n)]
-    pairs += [("the action", "action", i, j, 0) for i, j in combinations(range(n), 2)]
-    yield from signs
-    step = max(1.0, len(pairs) / MAX_EXCHANGES)
-    for part, where, i, j, start in (pairs[int(k * step)] for k in range(int(len(pairs) / step))):
-        mistake = _Mistake("the exchange of coordinates", part, where, (i, j), (j, i), 1.0)
-        yield mistake, f"{i - start} and {j - start}"
-
-
-def _turned_axes(name: str, where: str, place: slice) -> Iterator[tuple[_Mistake, str]]:
-    """Two axes of the world, or of the body, turned round in each rotation matrix."""
-    for start in range(place.start, place.stop, 9):
-        for axis, letter in enumerate("xyz"):
-            pair = [k for k in range(3) if k != axis]
-            for side in ("world", "body"):
-                entries = [3 * k + m if side == "world" else 3 * m + k for k in pair for m in range(3)]
-                rows = tuple(start + entry for entry in entries)
-                yield _Mistake("the signs of two axes", name, where, rows, rows, -1.0), f"({side}, about {letter})"

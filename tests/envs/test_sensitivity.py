@@ -17,7 +17,7 @@ from rpp_rl.envs import Block, EnvSpec, Generator, Layout
 from rpp_rl.envs.check import check_spec
 from rpp_rl.envs.simulator import Simulator, States
 from rpp_rl.envs.states import met_states, wild_states
-from rpp_rl.symmetry import Group, cyclic, sign, trivial, vector
+from rpp_rl.symmetry import Group, cyclic, matrix_rep, sign, trivial, vector
 
 pytestmark = pytest.mark.mujoco
 
@@ -165,12 +165,11 @@ def test_the_verdict_does_not_depend_on_the_seed():
 
 
 def with_exchange(spec, part, i, j):
-    """The specification in which two numbers of the first block that has both have changed places."""
-    layout = getattr(spec, part)
-    (block,) = [b for b in layout.blocks if {i, j} <= set(b.indices)]
-    indices = tuple({i: j, j: i}.get(k, k) for k in block.indices)
-    blocks = tuple(dataclasses.replace(b, indices=indices) if b is block else b for b in layout.blocks)
-    return dataclasses.replace(spec, **{part: Layout(blocks)})
+    """The specification in which two numbers have changed places."""
+    other = {i: j, j: i}
+    blocks = getattr(spec, part).blocks
+    moved = [dataclasses.replace(block, indices=tuple(other.get(k, k) for k in block.indices)) for block in blocks]
+    return dataclasses.replace(spec, **{part: Layout(tuple(moved))})
 
 
 @pytest.mark.parametrize("variant", ["Z2-swap", "Z2-legs"])
@@ -186,6 +185,40 @@ def test_exchanges_in_a_weak_symmetry_are_called_wrong(variant):
         assert (check.verdict, check.better) == ("weak", ())
 
 
+RIGHT_HIP_X, RIGHT_HIP_Z = 3, 4
+RIGHT_SHOULDER_1, LEFT_SHOULDER_2, RIGHT_HIP_RATE = 28 + 11, 28 + 15, 28 + 4
+RIGHT_THIGH_MASS, RIGHT_SHIN_MASS = (45 + 10 * (body - 1) + 9 for body in (4, 5))
+RIGHT_THIGH_FORCE, RIGHT_ARM_FORCE = (270 + 6 * (body - 1) + 5 for body in (4, 10))
+MISPLACED = [
+    ("action", RIGHT_HIP_X, RIGHT_HIP_Z),
+    ("observation", RIGHT_SHOULDER_1, LEFT_SHOULDER_2),
+    ("observation", RIGHT_HIP_RATE, RIGHT_SHOULDER_1),
+    ("observation", RIGHT_THIGH_MASS, RIGHT_SHIN_MASS),
+    ("observation", RIGHT_THIGH_FORCE, RIGHT_ARM_FORCE),
+]
+
+
+@pytest.mark.parametrize(("part", "i", "j"), MISPLACED)
+def test_exchanges_in_an_approximate_symmetry_are_called_wrong(part, i, j):
+    """Of torques, rates of one kind and of two, masses, and forces of rare contacts, in the Humanoid."""
+    (check,) = check_spec(with_exchange(envs_reps.load("Humanoid-v5"), part, i, j), n_states=5)
+    assert check.verdict == "wrong"
+    assert "the exchange of" in " ".join(check.better)
+
+
+def test_a_changed_sign_of_rare_forces_is_called_wrong():
+    """Few states show such a force, and one of them most of it."""
+    spec = envs_reps.load("Humanoid-v5")
+    (block,) = [block for block in spec.observation.blocks if RIGHT_THIGH_FORCE in block.indices]
+    turn = np.eye(block.rep.size)
+    turn[block.indices.index(RIGHT_THIGH_FORCE), block.indices.index(RIGHT_THIGH_FORCE)] = -1
+    changed = dataclasses.replace(block, rep=matrix_rep(spec.group, turn @ block.rep.generators @ turn))
+    blocks = tuple(changed if other is block else other for other in spec.observation.blocks)
+    (check,) = check_spec(dataclasses.replace(spec, observation=Layout(blocks)), n_states=5)
+    assert check.verdict == "wrong"
+    assert "the sign of coordinate" in " ".join(check.better)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", envs_reps.env_ids())
 def test_every_part_of_the_shipped_specifications_is_exercised(env_id, monkeypatch):
@@ -194,7 +227,7 @@ def test_every_part_of_the_shipped_specifications_is_exercised(env_id, monkeypat
     Only exchanges of numbers that are always equal are not: the Humanoid's shin and foot are one rigid body with one
     velocity, and its limbs have equal masses.
     """
-    monkeypatch.setattr("rpp_rl.envs.sensitivity.MAX_EXCHANGES", 10**6)
+    monkeypatch.setattr("rpp_rl.envs.mistakes.MAX_EXCHANGES", 10**6)
     for name in envs_reps.variants(env_id):
         if not name.startswith(("paper-", "placebo-")):
             for check in check_robot(envs_reps.load(env_id, name), n_states=60):
