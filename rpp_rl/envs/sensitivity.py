@@ -143,7 +143,7 @@ class SensitivityTrial:
                 better[mistake.kind, mistake.part].append(which)
             elif not self.notices(mistake):
                 unexercised[mistake.kind, mistake.part].append(which)
-        for mistake, which in self._badly_predicted_pairs():
+        for mistake, which in () if better else self._badly_predicted_pairs():
             if self.prefers(mistake):
                 better[mistake.kind, mistake.part].append(which)
         for mistake, which in () if self.is_exact else self._better_derived():
