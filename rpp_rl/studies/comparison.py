@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 
 SINGLE = "per"
 """One matrix per map with the penalty of RPP on its projections, see `rpp_rl.studies.projection`."""
+MIXED = "mixed"
+"""The same with projections for two groups at once: to ``chain`` as ``per`` is to ``rpp``."""
 CHAIN, TWINS = "chain", "twins"
 """RPP with a level between for a subgroup; RPP whose gates and products have residual pathways of their own."""
 EVIDENCE = "evidence"
 """RPP whose penalties the data choose, see `rpp_rl.studies.evidence`."""
 MODELS = ("rpp", "emlp", "mlp")
-EXTRA_MODELS = (SINGLE, CHAIN, TWINS)
+EXTRA_MODELS = (SINGLE, MIXED, CHAIN, TWINS)
 """Trained where they are asked for."""
 IMAGE_MODELS = ("rpp", "conv", "mlp")
 COLOURS = MappingProxyType(
     {
         "rpp": "tab:blue",
         SINGLE: "tab:green",
+        MIXED: "tab:olive",
         EVIDENCE: "tab:purple",
         CHAIN: "tab:purple",
         TWINS: "tab:cyan",
@@ -48,7 +51,8 @@ Reference = Mapping[tuple[str, str], float]
 
 def mode_of(model: str) -> Mode:
     """The mode of a model's layers; a convolution is the strict model of images, a single matrix starts as RPP."""
-    return cast(Mode, {"conv": "emlp", SINGLE: "rpp", CHAIN: "rpp", TWINS: "rpp", EVIDENCE: "rpp"}.get(model, model))
+    soft = (SINGLE, MIXED, CHAIN, TWINS, EVIDENCE)
+    return cast(Mode, {"conv": "emlp", **dict.fromkeys(soft, "rpp")}.get(model, model))
 
 
 def job_seed(seed: int, *names: str) -> int:

@@ -18,6 +18,7 @@ from rpp_rl.nn import RPPEMLP, Mode, Subgroup
 from rpp_rl.studies.comparison import (
     CHAIN,
     EXTRA_MODELS,
+    MIXED,
     MODELS,
     SINGLE,
     TWINS,
@@ -29,7 +30,7 @@ from rpp_rl.studies.comparison import (
     ratio_claim,
     rows_of,
 )
-from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
+from rpp_rl.studies.projection import joined_pathways
 from rpp_rl.studies.representations import about_z_in_orthogonal, rotations_in_special_linear, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import (
@@ -136,8 +137,8 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
         subgroups=(CHAINS[job.case],) if job.model == CHAIN else (),
         twins=job.model == TWINS,
     )
-    if job.model == SINGLE:
-        trainer.join_pathways(penalty_of(job.case, settings))
+    if job.model in (SINGLE, MIXED):
+        trainer.join_pathways(penalty_of(job.case, settings), CHAINS[job.case] if job.model == MIXED else None)
     for _ in trainer.epochs():
         context.tick(1)
     return rows_of(job, trainer.recipe.n_epochs, trainer.errors())
@@ -191,9 +192,9 @@ class Trainer:
         self.net = net.to(context.device)
         self.add_penalty: Callable[[], None] | None = None
 
-    def join_pathways(self, penalty: Penalty) -> None:
-        """Learn one matrix per linear map, with the penalty on its projections."""
-        self.add_penalty = ProjectionPenalty(as_single_matrices(self.net), penalty).add_gradient
+    def join_pathways(self, penalty: Penalty, subgroup: Subgroup | None = None) -> None:
+        """Learn one matrix per linear map, with the penalty on its projections for the group, or for both."""
+        self.add_penalty = joined_pathways(self.net, penalty, subgroup).add_gradient
 
     def epochs(self) -> Iterator[Tensor]:
         """See `epochs_of_training`."""

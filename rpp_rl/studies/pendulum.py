@@ -19,6 +19,7 @@ from rpp_rl.nn import RPPEMLP, Mode
 from rpp_rl.studies.comparison import (
     CHAIN,
     EXTRA_MODELS,
+    MIXED,
     MODELS,
     SINGLE,
     TWINS,
@@ -31,7 +32,7 @@ from rpp_rl.studies.comparison import (
     rows_of,
 )
 from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
-from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices
+from rpp_rl.studies.projection import joined_pathways
 from rpp_rl.studies.representations import about_z_in_rotations, mirror_about_z, orthogonal_about_z, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
 from rpp_rl.studies.training import PAPER_PENALTY, Penalty, Recipe, epochs_of_training, evaluated
@@ -155,8 +156,9 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     train, test = train.to(context.device), test.to(context.device)
     recipe = recipe_of(job, settings)
     add_penalty = None
-    if job.model == SINGLE:
-        add_penalty = ProjectionPenalty(as_single_matrices(net), penalty_of(job.case, settings)).add_gradient
+    if job.model in (SINGLE, MIXED):
+        subgroup = CHAINS[job.case] if job.model == MIXED else None
+        add_penalty = joined_pathways(net, penalty_of(job.case, settings), subgroup).add_gradient
     start = train[..., 0, :]
     for _ in epochs_of_training(net, start, train, rollout_error, recipe, seed=seed, add_penalty=add_penalty):
         context.tick(1)

@@ -2,7 +2,8 @@
 
 For given W = A + B the smallest λ_a ‖A‖² + λ_b ‖B‖² is λ ‖P W‖² + λ_b ‖W − P W‖² with 1/λ = 1/λ_a + 1/λ_b, where P
 projects on the equivariant matrices. So both have the same minima, and differ in the way that an optimiser takes. With
-projections for several groups this is PER (Kim, Lee, Yang & Lee 2023, arXiv:2306.00356) with fixed coefficients.
+projections for several groups this is PER (Kim, Lee, Yang & Lee 2023, arXiv:2306.00356) with fixed coefficients: PER
+itself releases a group whose penalty stays large while others fall.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rpp_rl.nn import EquivariantMatrix, RPPLinear
+from rpp_rl.nn import EquivariantMatrix, RPPLinear, Subgroup
 from rpp_rl.studies.training import Penalty
 
 NO_OTHERS: Mapping[nn.Module, float] = MappingProxyType({})
@@ -73,6 +74,24 @@ class ProjectionPenalty:
             if [layer.shapes()[0][-2:] for layer in layers] != [shapes[0][-2:] for shapes in sizes]:
                 raise ValueError("networks of other groups must have layers of the same sizes")
 
+    @classmethod
+    def of_chain(cls, network: nn.Module, penalty: Penalty, subgroup: Subgroup) -> ProjectionPenalty:
+        """That of two groups at once, with the minima of W = A_G + A_H + B under `Penalty.chain_prior`.
+
+        For given W the best sum has λ ‖P_G W‖² + λ' ‖(P_H − P_G) W‖² + λ_b ‖W − P_H W‖², where 1/λ' = 1/λ_H + 1/λ_b and
+        1/λ = 1/λ_a + 1/λ'.
+        """
+        (level,) = penalty.between(1)
+        outside_larger = level * penalty.residual / (level + penalty.residual)
+        layers = [
+            RPPLinear(subgroup.restrict(layer.rep_in), subgroup.restrict(layer.rep_out))
+            for layer in _soft_layers(network)
+        ]
+        like = next(network.parameters())
+        narrower: nn.Module = nn.ModuleList(layers).to(like)
+        factor = penalty.residual - outside_larger
+        return cls(network, Penalty(penalty.equiv, outside_larger), others={narrower: factor})
+
     @torch.no_grad()
     def energy(self) -> Tensor:
         """The penalty, as a number without a graph."""
@@ -108,6 +127,14 @@ class ProjectionPenalty:
             weights = [projected(peer.weight_matrix, layer.residual_weight) for peer in peers]
             biases = [_projected_bias(peer, layer.residual_bias) for peer in peers]
             yield [layer.residual_weight, layer.residual_bias], [weights, biases]
+
+
+def joined_pathways(network: nn.Module, penalty: Penalty, subgroup: Subgroup | None = None) -> ProjectionPenalty:
+    """Make a fresh network one of single matrices; returns their penalty, for one group or for two."""
+    single = as_single_matrices(network)
+    if subgroup is None:
+        return ProjectionPenalty(single, penalty)
+    return ProjectionPenalty.of_chain(single, penalty, subgroup)
 
 
 def _soft_layers(network: nn.Module) -> list[RPPLinear]:

@@ -52,9 +52,12 @@ class Penalty:
 
     def chain_prior(self, n_levels: int) -> Prior:
         """That of a soft network with levels between both pathways: penalties in equal ratios from λ_a to λ_b."""
+        return replace(self.prior("rpp"), level_vars=tuple(map(_variance, self.between(n_levels))))
+
+    def between(self, n_levels: int) -> list[float]:
+        """The penalties of these levels."""
         ratio = (self.residual / self.equiv) ** (1 / (n_levels + 1))
-        between = tuple(_variance(self.equiv * ratio ** (k + 1)) for k in range(n_levels))
-        return replace(self.prior("rpp"), level_vars=between)
+        return [self.equiv * ratio ** (k + 1) for k in range(n_levels)]
 
 
 PAPER_PENALTY = Penalty(equiv=1e-5, residual=1.0)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from rpp_rl.nn import RPPEMLP, EquivariantMatrix, RPPLinear
-from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices, projected
+from rpp_rl.nn import RPPEMLP, ChainLinear, EquivariantMatrix, RPPLinear, Subgroup
+from rpp_rl.studies.projection import ProjectionPenalty, as_single_matrices, joined_pathways, projected
 from rpp_rl.studies.representations import orthogonal_about_z, tensor_rep
 from rpp_rl.studies.training import Penalty
-from rpp_rl.symmetry import cyclic, dihedral, equivariant_basis, orthogonal, vector
+from rpp_rl.symmetry import Element, cyclic, dihedral, equivariant_basis, orthogonal, vector
 
 V = vector(dihedral(4))
 PENALTY = Penalty(equiv=0.02, residual=0.3)
@@ -80,6 +80,46 @@ def test_both_parametrisations_have_the_same_minimum():
     torch.manual_seed(2)
     other = minimised(one, lambda layer: Differentiable.apply(layer.residual_weight, layer.residual_bias, wrong))
     assert float((other[0] - w).norm()) > 0.01 * float(w.norm()), "control"
+
+
+MIRROR = Subgroup(cyclic(2), [Element((1,), ())])
+
+
+def test_penalty_of_two_groups_has_the_minimum_of_a_chain():
+    torch.manual_seed(0)
+    three = ChainLinear(2 * V, 2 * V, subgroups=[MIRROR]).double()
+    torch.manual_seed(2)
+    w, b, value = minimised(three, lambda layer: PENALTY.chain_prior(1).energy(layer))
+    one = as_single_matrices(RPPLinear(2 * V, 2 * V).double())
+    for subgroup, is_same in ((MIRROR, True), (None, False)):
+        penalty = joined_pathways(one, PENALTY, subgroup)
+        torch.manual_seed(2)
+        found = minimised(one, lambda layer: Differentiable.apply(layer.residual_weight, layer.residual_bias, penalty))  # noqa: B023
+        if is_same:
+            torch.testing.assert_close(found[0], w, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(found[1], b, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(found[2], value, atol=1e-8, rtol=1e-6)
+        else:
+            assert float((found[0] - w).norm()) > 0.01 * float(w.norm()), "control: one group alone"
+
+
+@pytest.mark.parametrize("subgroup", [MIRROR, Subgroup(cyclic(4), [Element((0,), ())])], ids=["Z2", "C4"])
+def test_penalty_of_two_groups_counts_three_orthogonal_parts(subgroup):
+    layer = as_single_matrices(RPPLinear(2 * V, 2 * V).double())
+    torch.nn.init.normal_(layer.residual_weight)
+    torch.nn.init.zeros_(layer.residual_bias)
+    w = layer.residual_weight.detach().flatten()
+    parts = []
+    for rep in (2 * V, subgroup.restrict(2 * V)):
+        q = torch.as_tensor(equivariant_basis(rep, rep)).flatten(1)
+        parts.append(q.T @ (q @ w))
+    a, level, c = PENALTY.equiv, (PENALTY.equiv * PENALTY.residual) ** 0.5, PENALTY.residual
+    factors = [1 / (1 / a + 1 / level + 1 / c), 1 / (1 / level + 1 / c), c]
+    squares = [parts[0].square().sum(), (parts[1] - parts[0]).square().sum(), (w - parts[1]).square().sum()]
+    expected = sum(factor * square for factor, square in zip(factors, squares, strict=True))
+    found = ProjectionPenalty.of_chain(layer, PENALTY, subgroup).energy()
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    assert all(float(square) > 0.1 for square in squares), "control: every part is there"
 
 
 def networks(group):
