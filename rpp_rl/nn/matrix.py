@@ -14,7 +14,15 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
-from rpp_rl.symmetry import BasisBlock, Rep, basis_blocks, direct_sum, equivariant_basis, trivial
+from rpp_rl.symmetry import (
+    BasisBlock,
+    Rep,
+    basis_blocks,
+    direct_sum,
+    equivariant_basis,
+    nearly_equivariant_blocks,
+    trivial,
+)
 
 NONZERO = 1e-9
 """Entries of an orthonormal basis up to this size are rounding."""
@@ -41,10 +49,13 @@ class EquivariantMatrix(nn.Module):
 
     norms: Tensor
 
-    def __init__(self, rep_in: Rep, rep_out: Rep) -> None:
+    def __init__(self, rep_in: Rep, rep_out: Rep, *, softness: float = 0.0) -> None:
         super().__init__()
         (gathered_in, self.columns), (gathered_out, self.rows) = _gather(rep_in), _gather(rep_out)
-        basis = basis_blocks(gathered_in, gathered_out)
+        if softness:
+            basis = nearly_equivariant_blocks(gathered_in, gathered_out, softness)
+        else:
+            basis = basis_blocks(gathered_in, gathered_out)
         # A side that is one block costs nothing to bring back into its own order: its basis is brought back.
         if len(basis[0]) == 1:
             basis = [[self.columns.restore_basis(block, axis=2) for block in row] for row in basis]

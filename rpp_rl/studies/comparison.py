@@ -24,10 +24,12 @@ MIXED = "mixed"
 """The same with projections for two groups at once: to ``chain`` as ``per`` is to ``rpp``."""
 CHAIN, TWINS = "chain", "twins"
 """RPP with a level between for a subgroup; RPP whose gates and products have residual pathways of their own."""
+SUBSPACE = "subspace"
+"""EMLP whose weights lie in a subspace of nearly equivariant ones, see `rpp_rl.studies.subspace`."""
 EVIDENCE = "evidence"
 """RPP whose penalties the data choose, see `rpp_rl.studies.evidence`."""
 MODELS = ("rpp", "emlp", "mlp")
-EXTRA_MODELS = (SINGLE, MIXED, CHAIN, TWINS)
+EXTRA_MODELS = (SINGLE, MIXED, CHAIN, TWINS, SUBSPACE)
 """Trained where they are asked for."""
 IMAGE_MODELS = ("rpp", "conv", "mlp")
 COLOURS = MappingProxyType(
@@ -38,6 +40,7 @@ COLOURS = MappingProxyType(
         EVIDENCE: "tab:purple",
         CHAIN: "tab:purple",
         TWINS: "tab:cyan",
+        SUBSPACE: "tab:red",
         "emlp": "tab:orange",
         "mlp": "tab:gray",
         "conv": "tab:orange",
@@ -52,7 +55,7 @@ Reference = Mapping[tuple[str, str], float]
 def mode_of(model: str) -> Mode:
     """The mode of a model's layers; a convolution is the strict model of images, a single matrix starts as RPP."""
     soft = (SINGLE, MIXED, CHAIN, TWINS, EVIDENCE)
-    return cast(Mode, {"conv": "emlp", **dict.fromkeys(soft, "rpp")}.get(model, model))
+    return cast(Mode, {"conv": "emlp", SUBSPACE: "emlp", **dict.fromkeys(soft, "rpp")}.get(model, model))
 
 
 def job_seed(seed: int, *names: str) -> int:

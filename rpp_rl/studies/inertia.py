@@ -21,6 +21,7 @@ from rpp_rl.studies.comparison import (
     MIXED,
     MODELS,
     SINGLE,
+    SUBSPACE,
     TWINS,
     box_figure,
     error_table,
@@ -33,6 +34,7 @@ from rpp_rl.studies.comparison import (
 from rpp_rl.studies.projection import joined_pathways
 from rpp_rl.studies.representations import about_z_in_orthogonal, rotations_in_special_linear, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
+from rpp_rl.studies.subspace import widen
 from rpp_rl.studies.training import (
     PAPER_PENALTY,
     Penalty,
@@ -139,6 +141,8 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     )
     if job.model in (SINGLE, MIXED):
         trainer.join_pathways(penalty_of(job.case, settings), CHAINS[job.case] if job.model == MIXED else None)
+    if job.model == SUBSPACE:
+        widen(trainer.net)
     for _ in trainer.epochs():
         context.tick(1)
     return rows_of(job, trainer.recipe.n_epochs, trainer.errors())

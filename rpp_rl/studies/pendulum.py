@@ -22,6 +22,7 @@ from rpp_rl.studies.comparison import (
     MIXED,
     MODELS,
     SINGLE,
+    SUBSPACE,
     TWINS,
     box_figure,
     error_table,
@@ -35,6 +36,7 @@ from rpp_rl.studies.hamiltonian import hamiltonian_field, rollout
 from rpp_rl.studies.projection import joined_pathways
 from rpp_rl.studies.representations import about_z_in_rotations, mirror_about_z, orthogonal_about_z, tensor_network
 from rpp_rl.studies.study import Claim, Context, Job, Row, Spread, Study, StudySettings
+from rpp_rl.studies.subspace import widen
 from rpp_rl.studies.training import PAPER_PENALTY, Penalty, Recipe, epochs_of_training, evaluated
 from rpp_rl.symmetry import Group, Rep, special_orthogonal, trivial, vector
 
@@ -159,6 +161,8 @@ def run(job: Job, settings: StudySettings, context: Context) -> list[Row]:
     if job.model in (SINGLE, MIXED):
         subgroup = CHAINS[job.case] if job.model == MIXED else None
         add_penalty = joined_pathways(net, penalty_of(job.case, settings), subgroup).add_gradient
+    if job.model == SUBSPACE:
+        widen(net)
     start = train[..., 0, :]
     for _ in epochs_of_training(net, start, train, rollout_error, recipe, seed=seed, add_penalty=add_penalty):
         context.tick(1)

@@ -22,7 +22,13 @@ NO_OTHERS: Mapping[nn.Module, float] = MappingProxyType({})
 
 
 def projected(matrix: EquivariantMatrix, w: Float[Tensor, "*members out in"]) -> Float[Tensor, "*members out in"]:
-    """The equivariant matrix P W that is nearest to ``w``.
+    """The equivariant matrix P W that is nearest to ``w``."""
+    with torch.no_grad():
+        return matrix(coefficients(matrix, w))
+
+
+def coefficients(matrix: EquivariantMatrix, w: Float[Tensor, "*members out in"]) -> Float[Tensor, "*members n"]:
+    """Those of the nearest equivariant matrix.
 
     The scalar products of W with the basis are the gradient of ⟨W, Σ θ_i E_i⟩; the basis is orthogonal, with the norms
     that the matrix knows.
@@ -30,8 +36,7 @@ def projected(matrix: EquivariantMatrix, w: Float[Tensor, "*members out in"]) ->
     with torch.enable_grad():
         theta = w.new_zeros(*w.shape[:-2], matrix.n_coefficients, requires_grad=True)
         (products,) = torch.autograd.grad((matrix(theta) * w.detach()).sum(), theta)
-    with torch.no_grad():
-        return matrix(products / matrix.norms.square())
+    return products / matrix.norms.square()
 
 
 @torch.no_grad()

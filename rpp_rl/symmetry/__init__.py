@@ -1,6 +1,6 @@
 """Groups, representations and bases of equivariant maps: NumPy in float64, no torch."""
 
-from rpp_rl.symmetry.basis import BasisBlock, basis_blocks, equivariant_basis
+from rpp_rl.symmetry.basis import BasisBlock, basis_blocks, equivariant_basis, nearly_equivariant_blocks
 from rpp_rl.symmetry.constructors import (
     complex_rep,
     matrix_rep,
@@ -55,6 +55,7 @@ __all__ = [
     "irrep",
     "irreps",
     "matrix_rep",
+    "nearly_equivariant_blocks",
     "on_product",
     "orthogonal",
     "parse_group",

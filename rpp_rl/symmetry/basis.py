@@ -125,6 +125,38 @@ def basis_blocks(rep_in: Rep, rep_out: Rep) -> tuple[tuple[BasisBlock, ...], ...
     return tuple(tuple(_block(run_in, run_out) for run_in in ins) for run_out in outs)
 
 
+def nearly_equivariant_blocks(rep_in: Rep, rep_out: Rep, softness: float) -> tuple[tuple[BasisBlock, ...], ...]:
+    """Like `basis_blocks`, with matrices that violate the constraints of the group a little (arXiv:2603.26657).
+
+    The size of the violation of W is that of x_out W − W x_in, summed in squares over all generators x. There are the
+    orthonormal matrices whose violation is at most ``softness`` times the largest one between any two summands.
+
+    Args:
+        rep_in: Representation of the input.
+        rep_out: Representation of the output.
+        softness: From 0, the equivariant matrices alone, to 1, all matrices.
+
+    Raises:
+        ValueError: If the softness lies outside of this range.
+    """
+    if not 0 <= softness <= 1:
+        raise ValueError(f"softness must be a number from 0 to 1, got {softness}")
+    spectra = [[_spectrum(a, b) for _, a in rep_in.parts] for _, b in rep_out.parts]
+    largest = max(values.max(initial=1.0) for row in spectra for values, _ in row)
+    bound = max(softness, RANK_TOLERANCE) * largest * (1 + RANK_TOLERANCE)
+
+    def block(n_in: int, n_out: int, shape: tuple[int, int], values: ndarray, vectors: ndarray) -> BasisBlock:
+        return BasisBlock(n_out, n_in, vectors[values <= bound].reshape(-1, *shape), is_canonical=False)
+
+    return tuple(
+        tuple(
+            block(n_in, n_out, (b.size, a.size), *spectrum)
+            for (n_in, a), spectrum in zip(rep_in.parts, row, strict=True)
+        )
+        for (n_out, b), row in zip(rep_out.parts, spectra, strict=True)
+    )
+
+
 Runs = tuple[tuple[int, Rep], ...]
 
 
@@ -241,7 +273,17 @@ def _kept_null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank ou
 
 
 def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"]:
-    """Solve (x_out ⊗ I − I ⊗ x_inᵀ) vec(W) = 0 for every generator x, W flattened row by row (arXiv:2104.09459, §4)."""
+    """The matrices that violate no constraint."""
+    values, vectors = _violations(rep_in, rep_out)
+    kernel = vectors[int((values > RANK_TOLERANCE * values.max(initial=1.0)).sum()) :]
+    return np.ascontiguousarray(kernel).reshape(-1, rep_out.size, rep_in.size)
+
+
+def _violations(rep_in: Rep, rep_out: Rep) -> tuple[Float[ndarray, " entries"], Float[ndarray, "entries entries"]]:
+    """Orthonormal matrices, flattened row by row, and how much each violates the constraints, the largest first.
+
+    Those are (x_out ⊗ I − I ⊗ x_inᵀ) vec(W) = 0 for every generator x (arXiv:2104.09459, section 4).
+    """
     n_in, n_out = rep_in.size, rep_out.size
     group = rep_in.group
     stacks = [
@@ -254,11 +296,17 @@ def _null_space_basis(rep_in: Rep, rep_out: Rep) -> Float[ndarray, "rank out in"
         for x_out, x_in, unit in zip(outs, ins, units, strict=True)
     ]
     if not any(constraint.any() for constraint in constraints):
-        return np.eye(n_out * n_in).reshape(-1, n_out, n_in)
-    # R has the kernel of the constraints and fewer rows.
+        return np.zeros(n_out * n_in), np.eye(n_out * n_in)
+    # R has the singular values of the constraints and fewer rows.
     _, values, vectors = scipy.linalg.svd(np.linalg.qr(np.concatenate(constraints), mode="r"))
-    kernel = vectors[int((values > RANK_TOLERANCE * max(1.0, values[0])).sum()) :]
-    return np.ascontiguousarray(kernel).reshape(-1, n_out, n_in)
+    return np.concatenate([values, np.zeros(len(vectors) - len(values))]), vectors
+
+
+@lru_cache(maxsize=64)
+def _spectrum(rep_in: Rep, rep_out: Rep) -> tuple[Float[ndarray, " entries"], Float[ndarray, "entries entries"]]:
+    """`_violations` of two summands, which many layers share."""
+    values, vectors = _violations(rep_in, rep_out)
+    return frozen(values), frozen(vectors)
 
 
 def _units(lie_algebra: Float[ndarray, "n_lie d d"]) -> Float[ndarray, " n_lie"]:

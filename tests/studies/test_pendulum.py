@@ -147,7 +147,7 @@ def test_gradients_pass_through_rollouts_of_every_mode(mode, calm):
         assert parameter.grad is None or parameter.grad.any() or "head" in name or not parameter.numel()
 
 
-@pytest.mark.parametrize("model", ["rpp", "chain", "twins", "per", "mixed"])
+@pytest.mark.parametrize("model", ["rpp", "chain", "twins", "per", "mixed", "subspace"])
 def test_a_job_in_small(model):
     settings = StudySettings(trials=2, epochs=3, width=12)
     with pytest.MonkeyPatch.context() as patch:

@@ -116,11 +116,17 @@ def test_some_jobs_alone_add_to_what_is_there(tmp_path, capsys):
     assert "unknown exact symmetry: RPP within 2x of EMLP: not run" in capsys.readouterr().out
     assert main([*TINY, "--cases", "approximate", "exact", "--models", "mlp", "-o", str(tmp_path)]) == 0
     assert trained() == {("exact", "mlp"), ("approximate", "mlp")}
-    assert main([*TINY, "--cases", "exact", "--models", "chain", "mixed", "-o", str(tmp_path)]) == 0
-    assert trained() == {("exact", "mlp"), ("approximate", "mlp"), ("exact", "chain"), ("exact", "mixed")}
+    assert main([*TINY, "--cases", "exact", "--models", "chain", "mixed", "subspace", "-o", str(tmp_path)]) == 0
+    assert trained() == {
+        ("exact", "mlp"),
+        ("approximate", "mlp"),
+        ("exact", "chain"),
+        ("exact", "mixed"),
+        ("exact", "subspace"),
+    }
     line = refused(capsys, *TINY, "--cases", "exact", "windy", "-o", tmp_path)
     assert "cases of inertia are approximate, exact, misspecified; got windy" in line
-    assert "models of inertia are chain, emlp, mixed, mlp, per, rpp, twins; got conv" in refused(
+    assert "models of inertia are chain, emlp, mixed, mlp, per, rpp, subspace, twins; got conv" in refused(
         capsys, *TINY, "--models", "conv", "-o", tmp_path
     )
 
