@@ -90,7 +90,7 @@ ROBOTS = [
     Robot("arm", "sawyer (URDF)", URDFS.format("sawyer"), motors=True),
     Robot("two arms", "baxter", ARMS.format("baxter")),
     Robot("two arms", "tiago", ARMS.format("tiago")),
-    Robot("two arms", "openarm", "v2/openarm_bimanual.xml"),
+    Robot("two arms", "openarm", "share/openarm_mujoco/v2/openarm_bimanual.xml"),
     Robot("two arms", "baxter (URDF)", URDFS.format("baxter"), motors=True),
     *_several("gripper", GRIPPERS, "panda_gripper rethink_gripper robotiq_gripper_140 robotiq_gripper_s"),
     *_several("gripper", GRIPPERS, "jaco_three_finger_gripper"),

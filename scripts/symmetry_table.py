@@ -13,7 +13,8 @@ import mujoco
 from tqdm import tqdm
 
 import envs_reps
-from rpp_rl.envs.check import HORIZON, GeneratorCheck, check_spec
+from rpp_rl.derive import check_robot
+from rpp_rl.envs.check import HORIZON, GeneratorCheck
 from rpp_rl.envs.spec import EnvSpec, percent
 
 PAPER = {
@@ -56,7 +57,7 @@ def main() -> None:
     rows = [HEADER, ("---",) * len(HEADER)]
     for env_id, name in tqdm(names):
         spec = envs_reps.load(env_id, name)
-        rows += [row(spec, check) for check in check_spec(spec, n_states=args.states)]
+        rows += [row(spec, check) for check in check_robot(spec, n_states=args.states)]
     text = (
         "# What the simulator says about the symmetries\n\n"
         f"Written by `scripts/symmetry_table.py --states {args.states}` with gymnasium {gymnasium.__version__} and "

@@ -15,13 +15,13 @@ from rpp_rl.derive.quantities import NoLinearMapError
 from rpp_rl.derive.robot import Robot
 from rpp_rl.derive.symmetries import ANY_TURN, find_symmetries, identity
 from rpp_rl.derive.trials import state_map_of
-from rpp_rl.envs.check import GeneratorCheck, check_spec
+from rpp_rl.envs.check import GeneratorCheck, Mover, check_spec
 from rpp_rl.envs.check_report import CheckReport
 from rpp_rl.envs.coordinates import to_rep
 from rpp_rl.envs.sensitivity import Experiment
 from rpp_rl.envs.simulator import Simulator, both_stable, is_settable
 from rpp_rl.envs.spec import EnvSpec
-from rpp_rl.envs.state_map import StateMap
+from rpp_rl.envs.state_map import StateMap, state_map_of_observation
 from rpp_rl.envs.states import Policy, met_states, wild_states
 from rpp_rl.envs.statistical import check_statistically
 from rpp_rl.symmetry import Element
@@ -57,11 +57,16 @@ def check_robot(
         ValueError: If the environment does not fit the specification or cannot be put into a chosen state.
     """
     simulator = Simulator(spec.env_id if env is None else env)
-    if simulator.shows_state and simulator.task is None:
-        return check_spec(spec, simulator.outer, n_states=n_states, seed=seed, policy=policy)
     spec.check_spaces(simulator.outer.observation_space, simulator.outer.action_space)
-    moved = _Moved.by_best_symmetries(spec, simulator)
-    return check_spec(spec, simulator.outer, n_states=n_states, seed=seed, mover=moved, policy=policy)
+    mover = mover_of(spec, simulator)
+    return check_spec(spec, simulator.outer, n_states=n_states, seed=seed, mover=mover, policy=policy)
+
+
+def mover_of(spec: EnvSpec, simulator: Simulator) -> Mover:
+    """How the group of a specification moves the states of its environment."""
+    if simulator.shows_state and simulator.task is None:
+        return state_map_of_observation(spec)
+    return _Moved.by_best_symmetries(spec, simulator)
 
 
 def check_environment(

@@ -42,6 +42,8 @@ MIN_VALUES = 5
 WRONG_WAY, RIGHT_WAY = 1.2, 0.6
 """Relative errors of a coordinate's change in free flight: above the first a prediction is worse than none, below the
 second it is a good one. A mistake that turns the one into the other fits better."""
+GOOD = 0.3
+"""Relative error of a coordinate's change in free flight up to which nothing is tried in its place."""
 BADLY = 0.1
 """Relative error of a derived number from which on it is tried what fits it better."""
 BETTER = 1.0
@@ -126,6 +128,8 @@ class SensitivityTrial:
         self.is_state, self.derived = is_state, ~is_state
         self.rho, self.control = spec.obs_rep.rho(g), spec.action_rep.rho(g)
         self.known = {n: [self._errors(k, n, self.state_map, self.control) for k in range(3)] for n in STAGES}
+        self.off = np.zeros(len(state_map.counted))
+        self.off[state_map.counted] = self.known[STAGES[-1]][2]
         self.shown = [self.derived_numbers(*pair) for pair in zip(rollouts, images, strict=False)]
         self.is_exact = all(errors.max(initial=0.0) < EXACT for errors in self.known[STAGES[-1]])
 
@@ -171,6 +175,8 @@ class SensitivityTrial:
         known = self.known[STAGES[-1]][2]
         if mistake.where == "derived" or not ((known > WRONG_WAY).any() or _total(known) > BETTER):
             return False
+        if mistake.where == "state" and not (self.off[list(mistake.rows)] > GOOD).any():
+            return False
         for in_columns in (False, True) if mistake.rows != mistake.sources else (False,):
             errors = self._errors(2, STAGES[-1], *self._mistaken(mistake, in_columns=in_columns))
             turned = (known > WRONG_WAY) & (errors < RIGHT_WAY)
@@ -189,10 +195,8 @@ class SensitivityTrial:
         """Exchanges of positions and velocities of different blocks."""
         if not self.simulator.shows_state:
             return
-        m, known = self.state_map, self.known[STAGES[-1]][2]
-        off = np.zeros(len(m.counted))
-        off[m.counted] = known
-        bad = [place for place in _places(m.layout, m.counted) if off[place[1]] > RIGHT_WAY]
+        m = self.state_map
+        bad = [place for place in _places(m.layout, m.counted) if self.off[place[1]] > RIGHT_WAY]
         yield from map(exchange, spread([("state", a, b) for a, b in combinations(bad, 2) if a[0] != b[0]]))
 
     def _better_derived(self) -> Iterator[tuple[Mistake, str]]:
