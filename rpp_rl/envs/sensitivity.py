@@ -140,19 +140,27 @@ class SensitivityTrial:
             hidden: More rollouts and images, in which derived numbers show that are hidden otherwise.
         """
         self.shown += [self.derived_numbers(*pair) for pair in hidden]
-        unexercised: dict[tuple[str, str], list[str]] = defaultdict(list)
-        better: dict[tuple[str, str], list[str]] = defaultdict(list)
+        better = list(self.better())
+        told = {mistake for mistake, _ in better}
+        unexercised = [
+            (mistake, which)
+            for mistake, which in all_mistakes(self.spec, self.simulator, self.state_map, self.is_state)
+            if mistake not in told and not self.notices(mistake)
+        ]
+        return Sensitivity(_in_words(unexercised), _in_words(better))
+
+    def better(self) -> Iterator[tuple[Mistake, str]]:
+        """The mistakes that fit better, with what they concern."""
+        if not self.is_exact:
+            yield from self._better_derived()
+        found = False
         for mistake, which in all_mistakes(self.spec, self.simulator, self.state_map, self.is_state):
             if self.prefers(mistake):
-                better[mistake.kind, mistake.part].append(which)
-            elif not self.notices(mistake):
-                unexercised[mistake.kind, mistake.part].append(which)
-        for mistake, which in () if better else self._badly_predicted_pairs():
+                found = True
+                yield mistake, which
+        for mistake, which in () if found else self._badly_predicted_pairs():
             if self.prefers(mistake):
-                better[mistake.kind, mistake.part].append(which)
-        for mistake, which in () if self.is_exact else self._better_derived():
-            better[mistake.kind, mistake.part].append(which)
-        return Sensitivity(_in_words(unexercised), _in_words(better))
+                yield mistake, which
 
     def notices(self, mistake: Mistake) -> bool:
         """Whether some error becomes clearly larger."""
@@ -266,8 +274,11 @@ def _places(layout: Layout, counted: Bool[ndarray, " rep"]) -> list[Place]:
     ]
 
 
-def _in_words(mistakes: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
-    return tuple(f"{kind} {', '.join(which)} of {part}" for (kind, part), which in mistakes.items())
+def _in_words(mistakes: Sequence[tuple[Mistake, str]]) -> tuple[str, ...]:
+    told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for mistake, which in mistakes:
+        told[mistake.kind, mistake.part].append(which)
+    return tuple(f"{kind} {', '.join(dict.fromkeys(which))} of {part}" for (kind, part), which in told.items())
 
 
 def _total(errors: Float[ndarray, " e"]) -> float:
