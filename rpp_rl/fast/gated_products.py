@@ -99,8 +99,7 @@ class GatedProducts:
         if bilinear.residual is not None or gated.residual is not None:
             return False
         # The bilinear layer's last run must be the gates, and nothing else.
-        own = [(count, size, is_pointwise) for count, size, is_pointwise in gated.runs]
-        return bilinear.runs == [*own, (gated.n_gates, 1, True)]
+        return bilinear.runs == [*gated.runs, (gated.n_gates, 1, True)]
 
     def __call__(self, x: Float[Tensor, "members size_in batch"]) -> Float[Tensor, "members size_out batch"]:
         """Apply both layers."""
